@@ -79,5 +79,27 @@ export const LANGUAGES = [
 export function languageCode(language: string | null | undefined): number {
   if (!language) return 0;
   const index = (LANGUAGES as readonly string[]).indexOf(language.slice(0, 2).toLowerCase());
-  return index < 0 ? 0 : index;
+  return Math.max(index, 0);
+}
+
+/** ENGAGEMENT_CODES of an event, 0 for impressions, short dwells and un-likes. */
+export function engagementCode(type: EventType, dwellMs: number): number {
+  switch (type) {
+    case 'click':
+      return ENGAGEMENT_CODES.click;
+    case 'like':
+      return ENGAGEMENT_CODES.like;
+    case 'reply':
+      return ENGAGEMENT_CODES.reply;
+    case 'share':
+      return ENGAGEMENT_CODES.share;
+    case 'dwell':
+      return dwellMs >= LONG_DWELL_MS ? ENGAGEMENT_CODES.longDwell : ENGAGEMENT_CODES.none;
+    case 'hide':
+    case 'not_interested':
+    case 'report':
+      return ENGAGEMENT_CODES.negative;
+    default:
+      return ENGAGEMENT_CODES.none;
+  }
 }

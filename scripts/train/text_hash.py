@@ -24,8 +24,8 @@ WIDE = 0x2E80  # words that start at or above this unit (CJK, kana, hangul) have
 @dataclass(frozen=True)
 class HashConfig:
     wordRows: int = 32768
-    bigramRows: int = 16384
-    charRows: int = 16384
+    bigramRows: int = 0
+    charRows: int = 32768
     charMin: int = 3
     charMax: int = 5
     maxWords: int = 48
@@ -150,3 +150,31 @@ def pad_rows(rows: list[list[int]], width: int) -> np.ndarray:
     for i, r in enumerate(rows):
         out[i, : len(r)] = r
     return out
+
+
+GOLDEN_TEXTS = [
+    '', ' ', 'a', 'Hello, World!', 'The quick brown fox jumps over the lazy dog', "don't stop", 'C++ & C# in 2024?',
+    'Ünïcödé çafé', 'ＦＵＬＬ ｗｉｄｔｈ', 'ﬁne ligature Ⅳ ½', 'İstanbul ΑΣΣΟΣ ΟΔΟΣ', 'Москва слезам не верит',
+    '東京の天気は晴れです', '한국어 제목', 'مرحبا بالعالم', 'हिन्दी में शीर्षक', 'party 🎉🎉 time 👩‍👩‍👧', '\ud800 lone \udc00x',
+    '\u0000control\u0007chars\u200bzero', 'x' * 5000, 'word ' * 3000, '🎉' * 1500, 'a\n b\t c\r\n d', 'ß ẞ ſ K Å', '①②③ ٣٤٥ 四五',
+    'Pneumonoultramicroscopicsilicovolcanoconiosis again', '---___***', 'x' + '\u0301' * 40,
+]  # fmt: skip
+
+
+def golden(config: HashConfig) -> dict:
+    keys = ['', 'a', 'user-1', 'ünïcode', '🎉', '0']
+    return {
+        'hash': config.to_json(),
+        'texts': [{'text': t, 'rows': text_rows(t, config)} for t in GOLDEN_TEXTS],
+        'keys': [{'key': k, 'row': hash_key(k, 1000)} for k in keys],
+    }
+
+
+if __name__ == '__main__':
+    import json
+    import sys
+
+    configs = [HashConfig(32768, 16384, 16384), HashConfig(4096, 0, 2048, maxTokens=40, maxWords=7)]
+    with open(sys.argv[1], 'w', encoding='utf-8') as file:
+        json.dump([golden(c) for c in configs], file)
+        file.write('\n')

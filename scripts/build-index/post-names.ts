@@ -1,0 +1,37 @@
+// Author and topic strings by row, from the distinct ones met while the posts were read: the table keeps hashes.
+import type { PostTable } from '../../src/candidates/index/post-table.ts';
+import type { Post } from '../../src/contracts.ts';
+import { hash32, hash64 } from '../../src/hashing.ts';
+import { FIELD, RECORD_WORDS } from '../../src/post-record.ts';
+import type { PostNames } from './user-histories.ts';
+
+export class NameCollector {
+  readonly #authors = new Set<string>();
+  readonly #topics = new Map<number, string>();
+
+  /** The same batches, remembered on their way. */
+  async *watch(posts: AsyncIterable<Post[]>): AsyncIterable<Post[]> {
+    for await (const batch of posts) {
+      for (const post of batch) {
+        this.#authors.add(post.authorId);
+        if (post.topic) this.#topics.set(hash32(post.topic), post.topic);
+      }
+      yield batch;
+    }
+  }
+
+  names(table: PostTable): PostNames {
+    const authors: string[] = [];
+    for (const author of this.#authors) {
+      const { lo, hi } = hash64(author);
+      const slot = table.authorTable.find(lo, hi);
+      if (slot >= 0) authors[slot] = author;
+    }
+    const { u32 } = table.records;
+    return {
+      postId: (row) => table.keyOf(row),
+      authorId: (row) => authors[u32[row * RECORD_WORDS + FIELD.authorSlot]],
+      topic: (row) => this.#topics.get(u32[row * RECORD_WORDS + FIELD.topic]) ?? '',
+    };
+  }
+}

@@ -1,0 +1,95 @@
+// The build against the ports: reads everything from the SQL store, builds and publishes the index, and writes the
+// users' online state meanwhile. Called by scripts/build-index.ts and by the demo.
+import type { Manifest } from '../../src/candidates/index/artifact-manifest.ts';
+import { type BuildOptions, type BuildProgress, buildIndex } from '../../src/candidates/index/build.ts';
+import type { PostTable } from '../../src/candidates/index/post-table.ts';
+import type { ChangeFeed, Edge, EventStore, Post, PostStore, StateStore } from '../../src/contracts.ts';
+import { deadlineIn } from '../../src/deadline.ts';
+import { invalid } from '../../src/errors.ts';
+import type { TowerInput } from '../../src/user-embedder.ts';
+import { DIM } from '../../src/vocabulary.ts';
+import { NameCollector } from './post-names.ts';
+import { UserHistories } from './user-histories.ts';
+import { writeUsers } from './write-users.ts';
+
+/** What the build needs of features/embed-pool.ts. */
+export interface Embedder {
+  readonly dim: number;
+  /** `post-tower@1`. */
+  readonly postTower: string;
+  embedPosts(posts: { id: string; authorId: string; topic?: string; text?: string }[]): Promise<Float32Array>;
+  embedUsers(users: TowerInput[]): Promise<Float32Array>;
+}
+
+export interface RunBuildIndex
+  extends Pick<
+    BuildOptions,
+    'k' | 'targetRecall' | 'm' | 'efConstruction' | 'search' | 'graphFromRows' | 'keep' | 'inFlight'
+  > {
+  indexDir: string;
+  sqlStore: PostStore & EventStore & Pick<ChangeFeed, 'position'>;
+  /** Where users' vectors, histories, edges and profiles go; null leaves them alone. */
+  stateStore: StateStore | null;
+  embedder: Embedder;
+  onProgress?: (progress: BuildProgress | { stage: 'users'; done: number; total: number | null }) => void;
+}
+
+export interface BuildSummary {
+  manifest: Manifest;
+  usersWritten: number;
+  seconds: number;
+}
+
+const POST_BATCH = 1024;
+const EVENT_BATCH = 5000;
+const USER_BATCH = 512;
+
+/** Throws as buildIndex does: locked, storage_full, corrupt_artifact, invalid_input, and what the stores throw. */
+export async function runBuildIndex(options: RunBuildIndex): Promise<BuildSummary> {
+  const { sqlStore, stateStore, embedder } = options;
+  if (embedder.dim !== DIM)
+    throw invalid('post tower', `makes ${embedder.dim} dimensions, the index holds ${DIM}`);
+  const startedAt = performance.now();
+  const report = options.onProgress ?? (() => {});
+  const nowMs = Date.now();
+  const histories = new UserHistories(nowMs);
+  const collector = new NameCollector();
+  let usersWritten = 0;
+  const manifest = await buildIndex({
+    ...options,
+    tower: embedder.postTower,
+    // Read before the posts: what is committed later is replayed by whoever serves this index.
+    position: await sqlStore.position(deadlineIn(30_000)),
+    posts: collector.watch(sqlStore.scanPosts(POST_BATCH)),
+    embed: (posts) => embedder.embedPosts(posts.map(towerText)),
+    events: sqlStore.scanEvents(EVENT_BATCH),
+    onEvent: (event, row) => histories.add(event, row),
+    edges: edgesOf(sqlStore),
+    queries: async (table: PostTable) => {
+      const { written, sample } = await writeUsers({
+        table,
+        names: collector.names(table),
+        histories,
+        users: sqlStore.scanUsers(USER_BATCH),
+        state: stateStore,
+        tower: embedder.postTower,
+        embedUsers: (users) => embedder.embedUsers(users),
+        nowMs,
+        onProgress: (done) => report({ stage: 'users', done, total: null }),
+      });
+      usersWritten = written;
+      return sample;
+    },
+    onProgress: report,
+  });
+  return { manifest, usersWritten, seconds: (performance.now() - startedAt) / 1000 };
+}
+
+function towerText(post: Post) {
+  const text = [post.title, post.text].filter(Boolean).join('\n');
+  return { id: post.id, authorId: post.authorId, topic: post.topic, text };
+}
+
+async function* edgesOf(store: EventStore): AsyncIterable<Edge[]> {
+  for await (const batch of store.scanUsers(USER_BATCH)) yield batch.flatMap(({ edges }) => edges);
+}

@@ -1,0 +1,118 @@
+// Computes every user's vector with the new catalogue and writes the users' online state in bulk: profile, edges,
+// history, seen posts, vector. Returns some of the vectors, which no post is: the index is calibrated on them.
+import type { PostTable } from '../../src/candidates/index/post-table.ts';
+import type { Edge, HistoryEntry, StateStore, User, UserStatePatch } from '../../src/contracts.ts';
+import { deadlineIn } from '../../src/deadline.ts';
+import { type TowerInput, towerInput } from '../../src/user-embedder.ts';
+import type { PostNames, UserHistories } from './user-histories.ts';
+
+export interface WriteUsersInput {
+  table: PostTable;
+  names: PostNames;
+  histories: UserHistories;
+  users: AsyncIterable<{ user: User; edges: Edge[] }[]>;
+  /** Null = only sample vectors, write nothing. */
+  state: StateStore | null;
+  /** Space of the vectors: `post-tower@1`. */
+  tower: string;
+  embedUsers: (users: TowerInput[]) => Promise<Float32Array>;
+  nowMs: number;
+  onProgress: (done: number) => void;
+}
+
+const BATCH = 256;
+const SAMPLE = 200;
+const WRITE_TIMEOUT_MS = 60_000;
+
+interface Known {
+  userId: string;
+  user: User;
+  edges: Edge[];
+}
+
+export async function writeUsers(
+  input: WriteUsersInput,
+): Promise<{ written: number; sample: Float32Array[] }> {
+  const { histories } = input;
+  const sample = new Sample(SAMPLE);
+  const done = new Set<string>();
+  let written = 0;
+  const write = async (batch: Known[]) => {
+    written += await writeBatch(input, batch, sample);
+    input.onProgress(written);
+  };
+  for await (const batch of input.users) {
+    for (let at = 0; at < batch.length; at += BATCH) {
+      const part = batch.slice(at, at + BATCH);
+      for (const { user } of part) done.add(user.id);
+      await write(part.map(({ user, edges }) => ({ userId: user.id, user, edges })));
+    }
+  }
+  let rest: Known[] = [];
+  for (const userId of histories.ids()) {
+    if (done.has(userId)) continue;
+    // A stored profile marks the state as complete; without one it would be rebuilt on the first request.
+    rest.push({
+      userId,
+      user: { id: userId, createdAt: histories.firstAt(userId) ?? input.nowMs },
+      edges: [],
+    });
+    if (rest.length === BATCH) {
+      await write(rest);
+      rest = [];
+    }
+  }
+  if (rest.length > 0) await write(rest);
+  return { written, sample: sample.vectors };
+}
+
+async function writeBatch(input: WriteUsersInput, batch: readonly Known[], sample: Sample): Promise<number> {
+  const { table, names, histories, state, tower } = input;
+  const entries: HistoryEntry[][] = batch.map(({ userId }) => histories.history(userId, names));
+  const inputs = entries.map((history) => towerInput(history, table, input.nowMs));
+  const some = inputs.filter((one) => one !== null);
+  const vectors = some.length > 0 ? await input.embedUsers(some) : new Float32Array(0);
+  const rounds: (UserStatePatch & { userId: string })[][] = [[]];
+  let at = 0;
+  batch.forEach(({ userId, user, edges }, i) => {
+    const patch: UserStatePatch & { userId: string } = { userId, user, edges, history: entries[i] };
+    if (inputs[i] !== null) {
+      const vector = vectors.slice(at * table.dim, ++at * table.dim);
+      patch.embedding = { tower, vector };
+      sample.offer(vector);
+    }
+    rounds[0].push(patch);
+    // One patch a user in each bulk write: a store may apply the patches of one call in any order.
+    histories.seen(userId).forEach(({ rows, atMs }, round) => {
+      const seen = { postIds: rows.map((row) => names.postId(row)), atMs };
+      if (round === 0) patch.seen = seen;
+      else (rounds[round] ??= []).push({ userId, seen });
+    });
+  });
+  if (state === null) return 0;
+  for (const patches of rounds) await state.putStates(patches, deadlineIn(WRITE_TIMEOUT_MS));
+  return batch.length;
+}
+
+/** A uniform sample of a stream (reservoir, Vitter 1985), seeded. */
+class Sample {
+  readonly vectors: Float32Array[] = [];
+  readonly #limit: number;
+  #offered = 0;
+  #state = 0x9e3779b9;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  offer(vector: Float32Array): void {
+    this.#offered++;
+    if (this.vectors.length < this.#limit) {
+      this.vectors.push(vector);
+      return;
+    }
+    this.#state = (Math.imul(this.#state, 1664525) + 1013904223) >>> 0;
+    const at = Math.floor((this.#state / 2 ** 32) * this.#offered);
+    if (at < this.#limit) this.vectors[at] = vector;
+  }
+}

@@ -1,0 +1,91 @@
+// Makes a served world from nothing: generates it into the SQL store, builds its index and its users' state.
+// Called by the demo, the benchmarks and the evaluations that need a served world.
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import type { Manifest } from '../../src/candidates/index/artifact-manifest.ts';
+import { EmbedPool } from '../../src/features/embed-pool.ts';
+import { openSqlStore, type SqlStore } from '../../src/features/store/postgres-store.ts';
+import { openStateStore } from '../../src/features/store/state-store.ts';
+import { promotedVersion } from '../../src/ranking/model-registry.ts';
+import { BuildProgressLine } from '../build-index/progress-line.ts';
+import { runBuildIndex } from '../build-index/run.ts';
+import type { World } from '../generate/world.ts';
+import { startProgress } from '../import/progress.ts';
+import { storeSink } from '../import/sink.ts';
+
+export interface BuildWorldOptions {
+  dataDir: string;
+  modelsDir: string;
+  /** Breadth of the graph's insertion; the calibration measures what it is worth. */
+  efConstruction: number;
+}
+
+/** The stores are those of `dataDir`, embedded. Throws what the stores and the build throw. */
+export async function buildWorld(world: World, options: BuildWorldOptions): Promise<Manifest> {
+  const { dataDir, modelsDir, efConstruction } = options;
+  const sql = await openSqlStore({ dataDir });
+  const state = await openStateStore({ dataDir });
+  const dir = async (name: string) => join(modelsDir, name, await promotedVersion(modelsDir, name));
+  const workers = availableParallelism();
+  const embedder = await EmbedPool.start({
+    postTowerDir: await dir('post-tower'),
+    userTowerDir: await dir('user-tower'),
+    workers,
+  });
+  const line = new BuildProgressLine(process.stderr);
+  try {
+    await storeWorld(world, sql);
+    const { manifest } = await runBuildIndex({
+      indexDir: join(dataDir, 'index'),
+      sqlStore: sql,
+      stateStore: state,
+      embedder,
+      targetRecall: 0.95,
+      k: 1000,
+      search: 'auto',
+      m: 16,
+      efConstruction,
+      keep: 1,
+      inFlight: workers * 2 + 2,
+      onProgress: (step) => line.show(step),
+    });
+    return manifest;
+  } finally {
+    line.end();
+    await embedder.close();
+    await state.close();
+    await sql.close();
+  }
+}
+
+async function storeWorld(world: World, sql: SqlStore): Promise<void> {
+  const { posts, users } = world.options;
+  await store('posts generated', posts, world.posts(), sql, (batch) => ({ posts: batch }));
+  await store('users generated', users, world.users(), sql, (batch) => ({ users: batch }));
+  await store('edges generated', null, world.edges(), sql, (batch) => ({ edges: batch }));
+  await store('events generated', null, world.events(), sql, (batch) => ({ events: batch }));
+}
+
+type Rows = Partial<
+  Pick<Parameters<ReturnType<typeof storeSink>['write']>[0], 'posts' | 'users' | 'edges' | 'events'>
+>;
+
+async function store<T>(
+  label: string,
+  total: number | null,
+  batches: Iterable<T[]>,
+  sql: SqlStore,
+  rowsOf: (batch: T[]) => Rows,
+): Promise<void> {
+  const sink = storeSink(sql);
+  const progress = startProgress(label);
+  let rows = 0;
+  for (const batch of batches) {
+    await sink.write({ posts: [], users: [], edges: [], events: [], ...rowsOf(batch) });
+    rows += batch.length;
+    progress.update(total ? rows / total : 0, rows);
+  }
+  await sink.close();
+  progress.update(1, rows);
+  progress.stop();
+}

@@ -1,0 +1,34 @@
+// `npm run evaluate -- <what> …`: finds the evaluation by name and hands it the rest of the command line.
+const EVALUATIONS: Record<string, { summary: string; run: (argv: string[]) => Promise<void> }> = {
+  demo: {
+    summary: 'NDCG@50 of the served feed of a generated world against its true affinities, stage by stage',
+    run: async (argv) => (await import('./evaluate/demo-stages.ts')).runDemoEvaluation(argv),
+  },
+  retrieval: {
+    summary: 'Recall@20 and NDCG@20 on a folder with LightGCN-style train.txt and test.txt',
+    run: async (argv) => (await import('./evaluate/retrieval.ts')).runRetrieval(argv),
+  },
+};
+
+const [what, ...rest] = process.argv.slice(2);
+const usage = `usage: npm run evaluate -- WHAT [flags]   (WHAT --help lists the flags)\n\n${Object.entries(
+  EVALUATIONS,
+)
+  .map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`)
+  .join('\n')}`;
+
+if (what === undefined || what === '--help' || what === '-h') {
+  console.log(usage);
+  process.exit(what === undefined ? 2 : 0);
+}
+const evaluation = EVALUATIONS[what];
+if (evaluation === undefined) {
+  console.error(`evaluate: unknown evaluation '${what}', expected ${Object.keys(EVALUATIONS).join(' or ')}`);
+  process.exit(2);
+}
+try {
+  await evaluation.run(rest);
+} catch (error) {
+  console.error(`evaluate ${what}: ${error instanceof Error ? error.message : error}`);
+  process.exit(1);
+}

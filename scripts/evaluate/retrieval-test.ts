@@ -1,0 +1,105 @@
+// The one look at the test file: every part of the retrieval stage, and the stage, over all users with test items.
+import type { ItemGraph } from '../../src/candidates/item-graph.ts';
+import { blend, GraphPool, POOL, poolOf, type Towers } from './retrieval-blend.ts';
+import { historyOf, type RawPairs, type TrainingSet } from './retrieval-data.ts';
+import { buildTowerIndex, hnswMissing, type TowerIndex } from './retrieval-hnsw.ts';
+import { BestList, type Quality, QualityMean, TOP } from './retrieval-metrics.ts';
+
+export interface TestInput {
+  training: TrainingSet;
+  test: RawPairs;
+  /** Users in the order of the training set. */
+  towers: Towers;
+  /** [users, width] exact best items by the towers. */
+  pools: Uint32Array;
+  graphAlone: ItemGraph;
+  graph: ItemGraph;
+  weight: number;
+  say: (text: string) => void;
+}
+
+export interface TestFigures {
+  /** The stage as served: pools from the approximate index (exact where there is none) and from the graph. */
+  blended: Quality;
+  exact: Quality;
+  /** null where hnswlib cannot be loaded. */
+  hnsw: Quality | null;
+  graph: Quality;
+  testUsers: number;
+  index: { kind: 'hnsw' | 'exact'; ef?: number; poolRecall?: number; buildSeconds?: number; reason?: string };
+}
+
+export async function measureTest(input: TestInput): Promise<TestFigures> {
+  const { training, test, towers, pools, say } = input;
+  const { all, userOf, itemOf } = training;
+  const width = pools.length / all.userCount;
+  const { dim } = towers;
+  const own = (user: number) => new Set(historyOf(all, user));
+  const reason = await hnswMissing();
+  let index: TowerIndex | null = null;
+  if (reason === null) {
+    index = await buildTowerIndex(towers, pools, own, (done, total) => {
+      if (done % 10_000 === 0) say(`hnsw: ${done} of ${total} items`);
+    });
+    say(`hnsw: ef ${index.ef} finds ${(index.poolRecall * 100).toFixed(1)} % of the exact pools`);
+  }
+  const popular = mostPopular(all.items, all.itemCount);
+  const means = {
+    blended: new QualityMean(),
+    exact: new QualityMean(),
+    hnsw: new QualityMean(),
+    graph: new QualityMean(),
+  };
+  const graphAlone = new GraphPool(input.graphAlone, TOP);
+  const graph = new GraphPool(input.graph, POOL);
+  const out = new BestList(TOP);
+  const began = Date.now();
+  let done = 0;
+  for (const [rawUser, rawItems] of test) {
+    // An item that nobody had in training cannot be found, and counts as missed: ids below zero.
+    const wanted = new Set([...rawItems].map((item) => itemOf.get(item) ?? -1 - item));
+    const user = userOf.get(rawUser);
+    if (user === undefined) {
+      for (const mean of Object.values(means)) mean.add(popular, wanted);
+      continue;
+    }
+    const history = historyOf(all, user);
+    const exact = poolOf(pools, width, user);
+    means.exact.add(exact, wanted);
+    let pool = exact;
+    if (index !== null) {
+      pool = index.search(towers.users.subarray(user * dim, (user + 1) * dim), own(user));
+      means.hnsw.add(pool, wanted);
+    }
+    graphAlone.fill(history);
+    means.graph.add(graphAlone.pool.items, wanted, graphAlone.pool.size);
+    graph.fill(history);
+    blend(towers, user, pool, graph, input.weight, out);
+    means.blended.add(out.items, wanted, out.size);
+    if (++done % 2000 === 0) {
+      const left = ((Date.now() - began) / done) * (test.size - done);
+      say(`test: ${done} of ${test.size} users, ${Math.round(left / 1000)} s left`);
+      await new Promise((next) => setImmediate(next));
+    }
+  }
+  return {
+    blended: means.blended.value,
+    exact: means.exact.value,
+    hnsw: index === null ? null : means.hnsw.value,
+    graph: means.graph.value,
+    testUsers: means.blended.users,
+    index:
+      index === null
+        ? { kind: 'exact', reason: reason ?? undefined }
+        : { kind: 'hnsw', ef: index.ef, poolRecall: index.poolRecall, buildSeconds: index.buildSeconds },
+  };
+}
+
+/** For users that have no history at all. */
+function mostPopular(items: Uint32Array, itemCount: number): Uint32Array {
+  const counts = new Uint32Array(itemCount);
+  for (const item of items) counts[item]++;
+  const best = new BestList(TOP);
+  for (let item = 0; item < itemCount; item++) best.offer(item, counts[item]);
+  return best.items.slice(0, best.size);
+}

@@ -1,0 +1,78 @@
+// Runs scripts/train/retrieval.py and reads what it leaves in the work folder: vectors and the exact best of each user.
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { ensurePython } from '../train/python-env.ts';
+import { POOL, type Towers } from './retrieval-blend.ts';
+
+const TRAINER = resolve(import.meta.dirname, '../train/retrieval.py');
+
+export interface TrainerOptions {
+  work: string;
+  seed: number;
+  threads: number;
+  /** Wall-clock seconds that this run may take. */
+  seconds: number;
+  /** What the later final fit may take: `tune` chooses nothing that is dearer. */
+  fitSeconds: number;
+}
+
+export interface TrainerResult {
+  chosen: unknown;
+  /** One row a trial on the validation users. */
+  table: unknown[];
+  peakRssBytes: number;
+}
+
+/** `tune` chooses hyper-parameters on the validation split, `fit` trains with them on everything. */
+export async function runTrainer(step: 'tune' | 'fit', options: TrainerOptions): Promise<TrainerResult> {
+  const python = await ensurePython();
+  const { work, seed, threads, seconds, fitSeconds } = options;
+  const flags = {
+    work,
+    seed,
+    threads,
+    pool: POOL,
+    seconds: Math.floor(seconds),
+    'fit-seconds': Math.floor(fitSeconds),
+  };
+  const args = [
+    TRAINER,
+    step,
+    ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]),
+  ];
+  const threadLimits = {
+    OMP_NUM_THREADS: `${threads}`,
+    OPENBLAS_NUM_THREADS: `${threads}`,
+    MKL_NUM_THREADS: `${threads}`,
+  };
+  await new Promise<void>((done, fail) => {
+    const env = { ...process.env, ...threadLimits };
+    const child = spawn(python, args, { stdio: ['ignore', 'ignore', 'inherit'], env });
+    const stop = () => child.kill();
+    process.once('exit', stop);
+    child.on('error', (error) => fail(new Error(`${python}: ${error.message}`)));
+    child.on('close', (code, signal) => {
+      process.off('exit', stop);
+      if (code === 0) done();
+      else
+        fail(new Error(`the trainer (${step}) ended with ${signal ?? `code ${code}`}; its message is above`));
+    });
+  });
+  return JSON.parse(await readFile(join(work, `${step}.json`), 'utf8'));
+}
+
+/** Vectors ([N, dim] and [items, dim] float32) and exact pools ([N, at most POOL] uint32, best first). */
+export async function readTowers(
+  work: string,
+  name: string,
+): Promise<{ towers: Towers; pools: Uint32Array }> {
+  const { dim } = JSON.parse(await readFile(join(work, `${name}.json`), 'utf8')) as { dim: number };
+  const bytes = async (part: string) => {
+    const file = await readFile(join(work, `${name}.${part}`));
+    return file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength) as ArrayBuffer;
+  };
+  const users = new Float32Array(await bytes('users'));
+  const items = new Float32Array(await bytes('items-vectors'));
+  return { towers: { dim, users, items }, pools: new Uint32Array(await bytes('pools')) };
+}

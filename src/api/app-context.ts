@@ -1,0 +1,114 @@
+// What the HTTP layer needs of the rest of the service: implemented by compose, by fakes for ranker and clock in
+// tests. Types only; each route takes the narrow part of it that it uses.
+import type { FastifyBaseLogger } from 'fastify';
+import type { Registry } from 'prom-client';
+import type {
+  Change,
+  Edge,
+  EventStore,
+  FeedAnswer,
+  PackedUser,
+  Position,
+  PostStore,
+  ServingLog,
+  SessionStore,
+  StateStore,
+  UserStore,
+} from '../contracts.ts';
+import type { Deadline } from '../deadline.ts';
+import type { ApiConfig } from './api-config.ts';
+
+export interface SlateRequest {
+  requestId: string;
+  userId: string;
+  slateSize: number;
+  /** hash64 pairs of posts that must not appear, as in FeedQuery.exclude. */
+  exclude: Uint32Array;
+  /** 0 none, 1 for the posts of the slate, 2 also what was dropped. */
+  explain: 0 | 1 | 2;
+  /** True: order by sampling, propensities reported. */
+  explore: boolean;
+}
+
+export interface SlateResult extends FeedAnswer {
+  /** Version of the user state that was read. */
+  userVersion: number;
+  embeddingKind: PackedUser['embeddingKind'];
+  /** The user's follows, blocks and mutes as they were read. */
+  edges: Edge[];
+  /** Change position that the features were read at. */
+  watermark: Position;
+}
+
+export interface Ranker {
+  /**
+   * Hydrates the user and runs retrieve → slate. An empty `posts` means that nothing eligible is left.
+   * @throws FeedrankError; the page then comes from the last good slate or from `CatalogueView.trending`.
+   */
+  slate(request: SlateRequest, deadline: Deadline): Promise<SlateResult>;
+}
+
+/** What the memory of this replica knows of a servable post. */
+export interface CatalogueEntry {
+  authorLo: number;
+  authorHi: number;
+  /** hash32 of the topic, 0 = none. */
+  topic: number;
+}
+
+/** The generation that is served now, read synchronously. */
+export interface CatalogueView {
+  /** null when the post is unknown or deleted, that is, must not be served. */
+  find(postId: string): CatalogueEntry | null;
+  /** The last rung of the ladder: servable posts by recent engagement, then the newest; at most `limit`. */
+  trending(limit: number): string[];
+  /** Nearest servable posts, without the post itself, nearest first. null when the post has no vector here. */
+  similar(
+    postId: string,
+    limit: number,
+    deadline: Deadline,
+  ): Promise<{ postId: string; similarity: number }[] | null>;
+}
+
+/** Body of /health/ready. */
+export interface Readiness {
+  ready: boolean;
+  /** Why not ready; empty when ready. */
+  reasons: string[];
+  /** Ready, but with something missing, for example `gpu_unavailable`. */
+  degraded: string[];
+  index: { kind: string; generation: string; posts: number };
+  /** Model and execution provider by name, for example `{ ranker: 'ranker@3 on cpu' }`. */
+  models: Record<string, string>;
+  /** Adapter by port, for example `{ posts: 'postgres', state: 'redis' }`. */
+  stores: Record<string, string>;
+}
+
+export interface Stores {
+  posts: PostStore;
+  users: UserStore;
+  events: EventStore;
+  state: StateStore;
+  sessions: SessionStore;
+  servingLog: ServingLog;
+}
+
+export interface AppContext {
+  config: ApiConfig;
+  clock: { now(): number };
+  logger: FastifyBaseLogger;
+  metrics: { registry: Registry };
+  ranker: Ranker;
+  catalogue: CatalogueView;
+  stores: Stores;
+  /**
+   * Applies committed changes to this replica's memory and to the users' online state, before the answer is sent.
+   * Idempotent: the change feed delivers them again.
+   */
+  applyNow(changes: Change[]): Promise<void>;
+  /** Calls the listener for every change that this replica applies, own or foreign; returns the unsubscriber. */
+  onChange(listener: (change: Change) => void): () => void;
+  health(): Readiness;
+  /** An ioredis client: rate limits are then shared by all replicas. Absent: each replica counts for itself. */
+  rateLimitRedis?: unknown;
+}

@@ -1,0 +1,314 @@
+// Cuts pages from slates. Invariants: one feed never repeats a post; a snapshot's post is passed over only when it may
+// no longer be shown; when a snapshot is used up the next slate leaves out all of it; `end` means nothing is left.
+import type { Edge, FeedAnswer, Post, Stage } from '../contracts.ts';
+import type { Deadline } from '../deadline.ts';
+import { hash32, hash64, packHashes } from '../hashing.ts';
+import type { RemovalReason } from '../vocabulary.ts';
+import type { ApiConfig } from './api-config.ts';
+import type { CatalogueView, Ranker } from './app-context.ts';
+import { type CursorScope, expiredCursor, type FeedCursors } from './feed-cursor.ts';
+import type { FeedSessions } from './feed-sessions.ts';
+import type { FeedSnapshot, SlateFacts, SnapshotEntry } from './feed-snapshot.ts';
+import { hashKey, hashSet, joinPairs } from './hash-pairs.ts';
+import type { LastGoodSlates } from './last-good-slates.ts';
+import { PageEligibility, type ReadPost } from './page-eligibility.ts';
+import type { PostCache } from './post-cache.ts';
+import type { SeenRecorder } from './seen-recorder.ts';
+import type { UserEdges } from './user-edges.ts';
+
+/** Slates that one page may ask for: a page of a thousand deleted posts must not take all day. */
+const MAX_SLATES_A_PAGE = 3;
+/** Share of the page's time that the ranker may take; the rest is for reading posts and storing the session. */
+const RANKER_SHARE = 0.8;
+/** Posts one feed can go through: 8 bytes each in its snapshot. */
+const MAX_FEED_POSTS = 50_000;
+
+export interface PageRequest {
+  requestId: string;
+  userId: string;
+  limit: number;
+  cursor: string | undefined;
+  /** Post ids that must not appear. */
+  exclude: readonly string[];
+  explain: 0 | 1 | 2;
+}
+
+export interface PagedPost {
+  entry: SnapshotEntry;
+  /** 0-based in the feed, counted over its pages. */
+  position: number;
+  /** null when the post store could not be asked. */
+  post: Post | null;
+}
+
+export interface FeedPage {
+  posts: PagedPost[];
+  /** null at the end of the feed. */
+  nextCursor: string | null;
+  facts: SlateFacts;
+  degraded: string[];
+  stageMs: Partial<Record<Stage, number>>;
+  counts: FeedAnswer['counts'] | undefined;
+  dropped: { postId: string; reason: RemovalReason }[];
+}
+
+/** Where a feed is: a snapshot, how far into it, and what was before it. */
+interface Walk {
+  snapshot: FeedSnapshot;
+  offset: number;
+  /** Set while the snapshot is the one the cursor named. */
+  stored: { id: string; bytes: Uint8Array; expiresAtMs: number } | undefined;
+  eligibility: PageEligibility;
+}
+
+export interface FeedPagesParts {
+  config: Pick<ApiConfig, 'slateSize' | 'exploreShare'>;
+  clock: { now(): number };
+  ranker: Ranker;
+  catalogue: Pick<CatalogueView, 'find'>;
+  cursors: FeedCursors;
+  sessions: FeedSessions;
+  edges: UserEdges;
+  posts: PostCache;
+  seen: SeenRecorder;
+  lastGood: LastGoodSlates;
+}
+
+export class FeedPages {
+  readonly #parts: FeedPagesParts;
+
+  constructor(parts: FeedPagesParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws FeedrankError `invalid_cursor` or `expired_cursor`; everything else degrades. */
+  async page(request: PageRequest, deadline: Deadline): Promise<FeedPage> {
+    const scope = { userId: request.userId, query: queryKey(request) };
+    const page: FeedPage = {
+      posts: [],
+      nextCursor: null,
+      facts: NO_FACTS,
+      degraded: [],
+      stageMs: {},
+      counts: undefined,
+      dropped: [],
+    };
+    const { walk: first, position } = await this.#open(request, scope, page, deadline);
+    let walk = first;
+    let end = false;
+    for (let slates = 0; page.posts.length < request.limit; ) {
+      if (walk.offset < walk.snapshot.entries.length) {
+        await this.#take(walk, request, position, page, deadline);
+      } else if (slates++ < MAX_SLATES_A_PAGE) {
+        page.degraded.push(...walk.snapshot.facts.degraded);
+        const next = await this.#nextSlate(walk, request, page, deadline);
+        const empty = next.walk.snapshot.entries.length === 0;
+        end = empty && next.complete;
+        // An empty slate says nothing of the posts that the one before it gave.
+        if (!empty || page.posts.length === 0) walk = next.walk;
+        if (empty) break;
+      } else {
+        break;
+      }
+    }
+    if (!end) page.nextCursor = await this.#cursor(walk, scope, position + page.posts.length, page, deadline);
+    page.facts = walk.snapshot.facts;
+    page.degraded = [...new Set([...page.facts.degraded, ...page.degraded])];
+    return page;
+  }
+
+  async #open(
+    request: PageRequest,
+    scope: CursorScope,
+    page: FeedPage,
+    deadline: Deadline,
+  ): Promise<{ walk: Walk; position: number }> {
+    const { cursors, sessions, edges, clock } = this.#parts;
+    if (request.cursor === undefined) return { walk: this.#emptyWalk(new Uint32Array(0)), position: 0 };
+    const cursor = cursors.open(request.cursor, scope, clock.now());
+    const { position } = cursor;
+    if (cursor.kind === 'carried') return { walk: this.#emptyWalk(cursor.delivered), position };
+    const [loaded, current] = await Promise.all([
+      sessions.load(cursor.snapshotId, request.userId, deadline),
+      edges.read(request.userId, deadline),
+    ]);
+    if (loaded.status === 'gone') throw expiredCursor();
+    if (loaded.status === 'unavailable') {
+      page.degraded.push('session_store_unavailable');
+      return { walk: this.#emptyWalk(new Uint32Array(0)), position };
+    }
+    if (current === null) page.degraded.push('user_edges_unavailable');
+    const { snapshot, bytes } = loaded;
+    const eligibility = this.#eligibility(current?.edges ?? snapshot.edges);
+    const stored = { id: cursor.snapshotId, bytes, expiresAtMs: cursor.expiresAtMs };
+    return { walk: { snapshot, offset: cursor.offset, stored, eligibility }, position };
+  }
+
+  /** Moves on by as many posts as the page still needs; those that may not be shown leave a gap. */
+  async #take(
+    walk: Walk,
+    request: PageRequest,
+    position: number,
+    page: FeedPage,
+    deadline: Deadline,
+  ): Promise<void> {
+    const need = request.limit - page.posts.length;
+    const chunk = walk.snapshot.entries.slice(walk.offset, walk.offset + need);
+    walk.offset += chunk.length;
+    const posts = await this.#read(
+      chunk.map((entry) => entry.postId),
+      page,
+      deadline,
+    );
+    chunk.forEach((entry, i) => {
+      const reason = walk.eligibility.refusal(entry.postId, posts[i]);
+      if (reason === null) {
+        page.posts.push({ entry, position: position + page.posts.length, post: posts[i] ?? null });
+      } else if (request.explain === 2) {
+        page.dropped.push({ postId: entry.postId, reason });
+      }
+    });
+  }
+
+  async #read(ids: string[], page: FeedPage, deadline: Deadline): Promise<ReadPost[]> {
+    const { posts } = this.#parts;
+    try {
+      return await posts.getPosts(ids, deadline);
+    } catch {
+      page.degraded.push('post_store_unavailable');
+      return posts.peek(ids).map((post) => post ?? undefined);
+    }
+  }
+
+  /** `complete` is false when the ranker did not answer: an empty slate then does not mean that nothing is left. */
+  async #nextSlate(
+    walk: Walk,
+    request: PageRequest,
+    page: FeedPage,
+    deadline: Deadline,
+  ): Promise<{ walk: Walk; complete: boolean }> {
+    const { config, ranker, lastGood, edges, seen } = this.#parts;
+    const { snapshot } = walk;
+    const passed = snapshot.entries.map((entry) => entry.postId);
+    const prior = joinPairs(snapshot.prior, packHashes(passed));
+    if (prior.length / 2 >= MAX_FEED_POSTS) {
+      page.degraded.push('feed_length_limit');
+      const rest = { ...snapshot, entries: [], prior };
+      return { walk: { ...walk, snapshot: rest, offset: 0, stored: undefined }, complete: true };
+    }
+    const exclude = joinPairs(prior, packHashes(request.exclude));
+    const unconfirmed = seen.unconfirmed(request.userId);
+    const explore = hash32(request.requestId) / 2 ** 32 < config.exploreShare;
+    let facts: SlateFacts;
+    let entries: SnapshotEntry[];
+    let current: Edge[];
+    let complete = true;
+    try {
+      const slate = await ranker.slate(
+        {
+          requestId: request.requestId,
+          userId: request.userId,
+          slateSize: config.slateSize,
+          exclude: joinPairs(exclude, unconfirmed),
+          explain: request.explain,
+          explore,
+        },
+        deadline.within(deadline.remainingMs() * RANKER_SHARE),
+      );
+      facts = { ...factsOf(slate), explored: explore };
+      entries = onlyNew(slate.posts, joinPairs(exclude, unconfirmed));
+      current = slate.edges;
+      page.stageMs = slate.stageMs;
+      page.counts = slate.counts;
+      page.dropped.push(...(slate.dropped ?? []));
+      if (walk.snapshot === NO_SNAPSHOT) lastGood.keep(request.userId, facts, slate);
+    } catch {
+      complete = false;
+      const user = await edges.read(request.userId, deadline);
+      if (user === null) page.degraded.push('user_edges_unavailable');
+      const known = joinPairs(user?.seen ?? new Uint32Array(0), unconfirmed);
+      ({ facts, entries } = lastGood.recall(request.userId, config.slateSize, exclude, known));
+      current = user?.edges ?? snapshot.edges;
+    }
+    const startedAtMs = snapshot.startedAtMs || this.#parts.clock.now();
+    const next = { startedAtMs, facts, edges: current, entries, prior };
+    return {
+      walk: { snapshot: next, offset: 0, stored: undefined, eligibility: this.#eligibility(current) },
+      complete,
+    };
+  }
+
+  /** Stores what is left of the slate; a store that does not take it makes the cursor carry what was delivered. */
+  async #cursor(
+    walk: Walk,
+    scope: CursorScope,
+    position: number,
+    page: FeedPage,
+    deadline: Deadline,
+  ): Promise<string> {
+    const { sessions, cursors } = this.#parts;
+    const { snapshot, offset, stored } = walk;
+    if (stored) {
+      const { id: snapshotId, bytes } = stored;
+      const expiresAtMs = await sessions.renew(snapshotId, bytes, stored.expiresAtMs, deadline);
+      return cursors.seal({ kind: 'snapshot', expiresAtMs, position, snapshotId, offset }, scope);
+    }
+    const expiresAtMs = sessions.expiryFromNow();
+    const delivered = packHashes(snapshot.entries.slice(0, offset).map((entry) => entry.postId));
+    const prior = joinPairs(snapshot.prior, delivered);
+    const rest = { ...snapshot, entries: snapshot.entries.slice(offset), prior };
+    const snapshotId = await sessions.save(rest, deadline);
+    if (snapshotId !== null) {
+      return cursors.seal({ kind: 'snapshot', expiresAtMs, position, snapshotId, offset: 0 }, scope);
+    }
+    page.degraded.push('session_store_unavailable');
+    return cursors.seal({ kind: 'carried', expiresAtMs, position, delivered: prior }, scope);
+  }
+
+  #eligibility(edges: readonly Edge[]): PageEligibility {
+    return new PageEligibility(this.#parts.catalogue, edges);
+  }
+
+  #emptyWalk(prior: Uint32Array): Walk {
+    const snapshot = prior.length === 0 ? NO_SNAPSHOT : { ...NO_SNAPSHOT, prior };
+    return { snapshot, offset: 0, stored: undefined, eligibility: this.#eligibility([]) };
+  }
+}
+
+const NO_FACTS: SlateFacts = {
+  model: 'none',
+  index: 'none',
+  rules: 'none',
+  search: 'none',
+  embeddingKind: 'cold',
+  degraded: [],
+  watermark: '',
+  explored: false,
+};
+
+const NO_SNAPSHOT: FeedSnapshot = {
+  startedAtMs: 0,
+  facts: NO_FACTS,
+  edges: [],
+  entries: [],
+  prior: new Uint32Array(0),
+};
+
+function factsOf(slate: FeedAnswer & { embeddingKind: SlateFacts['embeddingKind']; watermark: string }) {
+  const { model, generation: index, rules, search, embeddingKind, degraded, watermark } = slate;
+  return { model, index, rules, search, embeddingKind, degraded, watermark };
+}
+
+/** Drops repeats, and posts that the slate should have left out. */
+function onlyNew(entries: readonly SnapshotEntry[], exclude: Uint32Array): SnapshotEntry[] {
+  const taken = hashSet(exclude);
+  return entries.filter((entry) => {
+    const key = hashKey(hash64(entry.postId));
+    return !taken.has(key) && taken.add(key);
+  });
+}
+
+/** Canonical text of what shapes the feed, signed into its cursors. */
+function queryKey(request: Pick<PageRequest, 'exclude' | 'explain'>): string {
+  return JSON.stringify([request.explain, [...new Set(request.exclude)].sort()]);
+}

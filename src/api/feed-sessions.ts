@@ -1,0 +1,103 @@
+// Snapshots of feeds in the session store, and the marks that make an erased user's sessions worthless. A store that
+// does not answer is told apart from a snapshot that is gone: the first degrades, the second expires the cursor.
+import { randomBytes } from 'node:crypto';
+import type { SessionStore } from '../contracts.ts';
+import { type Deadline, raceDeadline } from '../deadline.ts';
+import { hash64 } from '../hashing.ts';
+import { decodeSnapshot, encodeSnapshot, type FeedSnapshot } from './feed-snapshot.ts';
+
+/** A feed that goes on longer than this starts again; erasure marks outlive every session. */
+const MAX_SESSION_MS = 12 * 3_600_000;
+const ERASURE_MARK_MS = 24 * 3_600_000;
+/** The store's share of the time a page has left: reading comes first of all, storing last. */
+const READ_SHARE = 0.4;
+const WRITE_SHARE = 0.8;
+
+export type Loaded =
+  | { status: 'found'; snapshot: FeedSnapshot; bytes: Uint8Array }
+  | { status: 'gone' }
+  | { status: 'unavailable' };
+
+export class FeedSessions {
+  readonly #store: SessionStore;
+  readonly #ttlMs: number;
+  readonly #now: () => number;
+
+  constructor(store: SessionStore, ttlMs: number, now: () => number) {
+    this.#store = store;
+    this.#ttlMs = ttlMs;
+    this.#now = now;
+  }
+
+  expiryFromNow(): number {
+    return this.#now() + this.#ttlMs;
+  }
+
+  async load(snapshotId: string, userId: string, deadline: Deadline): Promise<Loaded> {
+    const within = deadline.within(deadline.remainingMs() * READ_SHARE);
+    try {
+      const [bytes, mark] = await raceDeadline(
+        Promise.all([
+          this.#store.get(snapshotKey(snapshotId), within),
+          this.#store.get(erasureKey(userId), within),
+        ]),
+        within,
+        'the session store',
+      );
+      const snapshot = bytes && decodeSnapshot(bytes);
+      if (!snapshot || this.#now() - snapshot.startedAtMs > MAX_SESSION_MS) return { status: 'gone' };
+      if (mark && Buffer.from(mark).readDoubleLE(0) >= snapshot.startedAtMs) return { status: 'gone' };
+      return { status: 'found', snapshot, bytes };
+    } catch {
+      return { status: 'unavailable' };
+    }
+  }
+
+  /** The new snapshot's id, or null when the store did not take it. */
+  async save(snapshot: FeedSnapshot, deadline: Deadline): Promise<string | null> {
+    const id = randomBytes(16).toString('base64url');
+    return (await this.#put(id, encodeSnapshot(snapshot), deadline)) ? id : null;
+  }
+
+  /** Starts a stored snapshot's time anew once half of it is over. When it expires, then. */
+  async renew(
+    snapshotId: string,
+    bytes: Uint8Array,
+    expiresAtMs: number,
+    deadline: Deadline,
+  ): Promise<number> {
+    if (expiresAtMs - this.#now() > this.#ttlMs / 2) return expiresAtMs;
+    const renewed = this.expiryFromNow();
+    return (await this.#put(snapshotId, bytes, deadline)) ? renewed : expiresAtMs;
+  }
+
+  /** From now on no session that this user has begun is answered. */
+  async forget(userId: string, deadline: Deadline): Promise<void> {
+    const mark = Buffer.alloc(8);
+    mark.writeDoubleLE(this.#now(), 0);
+    await this.#store.set(erasureKey(userId), mark, ERASURE_MARK_MS, deadline);
+  }
+
+  async #put(id: string, bytes: Uint8Array, deadline: Deadline): Promise<boolean> {
+    const within = deadline.within(deadline.remainingMs() * WRITE_SHARE);
+    try {
+      await raceDeadline(
+        this.#store.set(snapshotKey(id), bytes, this.#ttlMs, within),
+        within,
+        'the session store',
+      );
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+function snapshotKey(id: string): string {
+  return `feed:${id}`;
+}
+
+function erasureKey(userId: string): string {
+  const { lo, hi } = hash64(userId);
+  return `erased:${hi.toString(16)}-${lo.toString(16)}`;
+}

@@ -1,0 +1,122 @@
+// The rest of a re-ranked slate as kept between two pages: about 45 bytes a post. Immutable once stored, so that a
+// repeated request gives the same page. Written and read by feed-sessions.ts only.
+import type { Edge, PackedUser, PostExplanation, SlatePost } from '../contracts.ts';
+import { HEADS, type Head, SOURCES } from '../vocabulary.ts';
+
+/** What the slate said about itself; shown on each page that is cut from it and written to the serving log. */
+export interface SlateFacts {
+  model: string;
+  index: string;
+  rules: string;
+  search: string;
+  embeddingKind: PackedUser['embeddingKind'];
+  degraded: string[];
+  watermark: string;
+  explored: boolean;
+}
+
+/** A post of the slate, without what only explain shows, unless it was asked for. */
+export type SnapshotEntry = Pick<
+  SlatePost,
+  'postId' | 'score' | 'propensity' | 'sources' | 'probabilities'
+> & {
+  explain?: PostExplanation;
+};
+
+export interface FeedSnapshot {
+  /** When the feed's first page was asked for. */
+  startedAtMs: number;
+  facts: SlateFacts;
+  /** Edges that the slate was made with: used when no store can be asked. */
+  edges: Edge[];
+  entries: SnapshotEntry[];
+  /** hash64 pairs of posts that were delivered or passed over before `entries`. */
+  prior: Uint32Array;
+}
+
+const VERSION = 1;
+const FIXED_BYTES = 1 + 4 + 4 + 4;
+/** score, propensity, source bits, id length. */
+const ENTRY_BYTES = 4 + 4 + 1 + 2;
+
+export function encodeSnapshot(snapshot: FeedSnapshot): Uint8Array {
+  const { entries, prior, ...rest } = snapshot;
+  const explains = entries.some((entry) => entry.explain)
+    ? entries.map((entry) => entry.explain ?? null)
+    : null;
+  const header = Buffer.from(JSON.stringify({ ...rest, explains }));
+  const ids = entries.map((entry) => Buffer.from(entry.postId));
+  const idBytes = ids.reduce((sum, id) => sum + id.length, 0);
+  const entryBytes = ENTRY_BYTES + 1 + 4 * HEADS.length;
+  const out = Buffer.alloc(
+    FIXED_BYTES + header.length + 4 * prior.length + entries.length * entryBytes + idBytes,
+  );
+  let at = out.writeUInt8(VERSION, 0);
+  at = out.writeUInt32LE(header.length, at);
+  at = out.writeUInt32LE(prior.length, at);
+  at = out.writeUInt32LE(entries.length, at);
+  at += header.copy(out, at);
+  for (const half of prior) at = out.writeUInt32LE(half, at);
+  entries.forEach((entry, i) => {
+    at = out.writeUInt16LE(ids[i].length, at);
+    at += ids[i].copy(out, at);
+    at = out.writeFloatLE(entry.score, at);
+    at = out.writeFloatLE(entry.propensity, at);
+    at = out.writeUInt8(
+      entry.sources.reduce((bits, source) => bits | (1 << SOURCES.indexOf(source)), 0),
+      at,
+    );
+    at = out.writeUInt8(entry.probabilities ? 1 : 0, at);
+    if (entry.probabilities) for (const head of HEADS) at = out.writeFloatLE(entry.probabilities[head], at);
+  });
+  return out.subarray(0, at);
+}
+
+/** null when the bytes are not a snapshot of this version. */
+export function decodeSnapshot(bytes: Uint8Array): FeedSnapshot | null {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  try {
+    return buffer.readUInt8(0) === VERSION ? read(buffer) : null;
+  } catch {
+    return null;
+  }
+}
+
+function read(buffer: Buffer): FeedSnapshot {
+  const headerBytes = buffer.readUInt32LE(1);
+  const prior = new Uint32Array(buffer.readUInt32LE(5));
+  const count = buffer.readUInt32LE(9);
+  let at = FIXED_BYTES + headerBytes;
+  const { explains, ...rest } = JSON.parse(buffer.toString('utf8', FIXED_BYTES, at)) as Omit<
+    FeedSnapshot,
+    'entries' | 'prior'
+  > & { explains: (PostExplanation | null)[] | null };
+  for (let i = 0; i < prior.length; i++, at += 4) prior[i] = buffer.readUInt32LE(at);
+  const entries: SnapshotEntry[] = [];
+  for (let i = 0; i < count; i++) {
+    const idBytes = buffer.readUInt16LE(at);
+    const postId = buffer.toString('utf8', at + 2, at + 2 + idBytes);
+    at += 2 + idBytes;
+    const bits = buffer.readUInt8(at + 8);
+    const entry: SnapshotEntry = {
+      postId,
+      score: buffer.readFloatLE(at),
+      propensity: buffer.readFloatLE(at + 4),
+      sources: SOURCES.filter((_, source) => bits & (1 << source)),
+      probabilities: null,
+    };
+    const ranked = buffer.readUInt8(at + 9) === 1;
+    at += 10;
+    if (ranked) {
+      const base = at;
+      entry.probabilities = Object.fromEntries(
+        HEADS.map((head, h) => [head, buffer.readFloatLE(base + 4 * h)]),
+      ) as Record<Head, number>;
+      at += 4 * HEADS.length;
+    }
+    const explain = explains?.[i];
+    if (explain) entry.explain = explain;
+    entries.push(entry);
+  }
+  return { ...rest, entries, prior };
+}

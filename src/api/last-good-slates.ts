@@ -1,0 +1,98 @@
+// What is shown when no slate can be made: the user's last one, else what is trending. The two lowest rungs of the
+// ladder; called by feed-pages.ts when the ranker throws.
+
+import type { Change } from '../contracts.ts';
+import { hash64 } from '../hashing.ts';
+import type { CatalogueView, SlateResult } from './app-context.ts';
+import type { SlateFacts, SnapshotEntry } from './feed-snapshot.ts';
+import { hashKey, hashSet } from './hash-pairs.ts';
+import { LruMap } from './lru-map.ts';
+
+/** About 12 kB each. */
+const USERS = 1000;
+const MAX_AGE_MS = 6 * 3_600_000;
+
+interface LastGood {
+  atMs: number;
+  facts: SlateFacts;
+  entries: SnapshotEntry[];
+}
+
+export class LastGoodSlates {
+  readonly #slates = new LruMap<LastGood>(USERS);
+  readonly #catalogue: Pick<CatalogueView, 'trending'>;
+  readonly #now: () => number;
+
+  constructor(catalogue: Pick<CatalogueView, 'trending'>, now: () => number) {
+    this.#catalogue = catalogue;
+    this.#now = now;
+  }
+
+  onChange(change: Change): void {
+    if (change.kind === 'user_erased') this.#slates.delete(change.userId);
+  }
+
+  /** Keeps a slate of full quality. */
+  keep(userId: string, facts: SlateFacts, slate: Pick<SlateResult, 'posts'>): void {
+    if (facts.degraded.length > 0) return;
+    const entries = slate.posts.map(({ postId, score, propensity, sources, probabilities }) => ({
+      postId,
+      score,
+      propensity,
+      sources,
+      probabilities,
+    }));
+    this.#slates.set(userId, { atMs: this.#now(), facts, entries });
+  }
+
+  /** Posts that are neither in `exclude` nor, while others are left, in `seen`: both hash64 pairs. */
+  recall(
+    userId: string,
+    limit: number,
+    exclude: Uint32Array,
+    seen: Uint32Array,
+  ): { facts: SlateFacts; entries: SnapshotEntry[] } {
+    const excluded = hashSet(exclude);
+    const seenSet = hashSet(seen);
+    const fresh = (entry: { postId: string }) => !excluded.has(hashKey(hash64(entry.postId)));
+    const unseen = (entry: { postId: string }) => !seenSet.has(hashKey(hash64(entry.postId)));
+    const last = this.#slates.get(userId);
+    if (last && this.#now() - last.atMs <= MAX_AGE_MS) {
+      const entries = last.entries.filter((entry) => fresh(entry) && unseen(entry));
+      if (entries.length > 0) {
+        const facts = {
+          ...last.facts,
+          explored: false,
+          degraded: ['ranking_unavailable', 'last_good_slate'],
+        };
+        return { facts, entries: entries.slice(0, limit) };
+      }
+    }
+    const trending = this.#catalogue
+      .trending(limit + excluded.size + seenSet.size)
+      .map(
+        (postId, i): SnapshotEntry => ({
+          postId,
+          score: 1 / (i + 1),
+          propensity: 1,
+          sources: ['trending'],
+          probabilities: null,
+        }),
+      )
+      .filter(fresh);
+    const preferred = trending.filter(unseen);
+    return {
+      facts: {
+        model: 'trending',
+        index: 'none',
+        rules: 'none',
+        search: 'none',
+        embeddingKind: 'cold',
+        degraded: ['ranking_unavailable', 'trending_only'],
+        watermark: '',
+        explored: false,
+      },
+      entries: (preferred.length > 0 ? preferred : trending).slice(0, limit),
+    };
+  }
+}

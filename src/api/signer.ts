@@ -1,0 +1,36 @@
+// HMAC-SHA256 over what the service hands out and takes back (cursors, tracking tokens). The context (whose cursor,
+// which post) is part of what is signed, not of the text, so that a text taken elsewhere does not verify.
+import { createHmac, timingSafeEqual } from 'node:crypto';
+
+/** Truncated to 128 bits, as RFC 2104 section 5 allows. */
+const MAC_BYTES = 16;
+
+export class Signer {
+  readonly #key: Buffer;
+
+  /** `purpose` separates the keys: a cursor never verifies as a token. */
+  constructor(secret: string, purpose: string) {
+    this.#key = createHmac('sha256', secret).update(purpose).digest();
+  }
+
+  /** base64url of payload and MAC. */
+  seal(payload: Uint8Array, context: readonly string[]): string {
+    return Buffer.concat([payload, this.#mac(payload, context)]).toString('base64url');
+  }
+
+  /** The payload, or null when the text was changed, is not canonical, or was made in another context. */
+  open(text: string, context: readonly string[]): Buffer | null {
+    const bytes = Buffer.from(text, 'base64url');
+    if (bytes.length <= MAC_BYTES || bytes.toString('base64url') !== text) return null;
+    const payload = bytes.subarray(0, bytes.length - MAC_BYTES);
+    const mac = bytes.subarray(bytes.length - MAC_BYTES);
+    return timingSafeEqual(mac, this.#mac(payload, context)) ? payload : null;
+  }
+
+  #mac(payload: Uint8Array, context: readonly string[]): Buffer {
+    const hmac = createHmac('sha256', this.#key).update(payload);
+    // Length-prefixed, so that ["ab", "c"] and ["a", "bc"] differ.
+    for (const part of context) hmac.update(`\0${part.length}\0${part}`);
+    return hmac.digest().subarray(0, MAC_BYTES);
+  }
+}

@@ -1,0 +1,121 @@
+// Counters and newest post of every author, in shared memory: dense 64-byte slots in order of first appearance (the
+// artifact's authors.bin is a copy of them) and an open-addressed table over them. Written by the table's owner only.
+import { FIELD, RECORD_WORDS, type RecordViews } from '../../post-record.ts';
+import { HEADER, sharedBytes, tableSlots } from './table-layout.ts';
+
+export const AUTHOR_WORDS = 16;
+export const AUTHOR_BYTES = AUTHOR_WORDS * 4;
+
+/** Word offsets of an author's slot. `u` words are Uint32, `f` words Float32; the slot is FIELD.authorSlot. */
+export const AUTHOR_FIELD = {
+  keyLo: 0, // u  hash64 of the author id
+  keyHi: 1, // u
+  newestRow: 2, // u  row + 1 of the newest post, 0 = none; older ones by FIELD.previousByAuthor
+  posts: 3, // f
+  impressions: 4, // f  totals over the author's posts
+  clicks: 5, // f
+  likes: 6, // f
+  replies: 7, // f
+  shares: 8, // f
+  longDwells: 9, // f
+  negatives: 10, // f
+  followers: 11, // f
+  slowEngagement: 12, // f  decayed weighted engagement, half-life SLOW_HALF_LIFE_HOURS, as of countersAtSec
+  slowImpressions: 13, // f  decayed impressions, the same half-life
+  countersAtSec: 14, // u  unix seconds
+} as const;
+
+/**
+ * The newest posts of an author that are surely linked in order of createdAt: a late-arriving post is put in its
+ * place among these, an older one right behind them. Bounds the walk when old posts arrive in bulk.
+ */
+const ORDERED_CHAIN = 4096;
+
+export interface AuthorTableHandle {
+  slots: SharedArrayBuffer;
+  dense: SharedArrayBuffer;
+}
+
+export class AuthorTable {
+  readonly handle: AuthorTableHandle;
+  readonly u32: Uint32Array;
+  readonly f32: Float32Array;
+  readonly #slots: Uint32Array;
+  readonly #mask: number;
+  readonly #header: Int32Array;
+  readonly #records: RecordViews;
+
+  constructor(handle: AuthorTableHandle, header: Int32Array, records: RecordViews) {
+    this.handle = handle;
+    this.u32 = new Uint32Array(handle.dense);
+    this.f32 = new Float32Array(handle.dense);
+    this.#slots = new Uint32Array(handle.slots);
+    this.#mask = this.#slots.length - 1;
+    this.#header = header;
+    this.#records = records;
+  }
+
+  /** Room for as many authors as rows, since each has at least one post; untouched slots take no memory. */
+  static allocate(capacity: number): AuthorTableHandle {
+    return {
+      slots: sharedBytes(tableSlots(capacity) * 4, 'the author table'),
+      dense: sharedBytes(capacity * AUTHOR_BYTES, 'the authors'),
+    };
+  }
+
+  get size(): number {
+    return Atomics.load(this.#header, HEADER.authors);
+  }
+
+  /** Dense slot, −1 when the author has no post. */
+  find(lo: number, hi: number): number {
+    for (let slot = lo & this.#mask; ; slot = (slot + 1) & this.#mask) {
+      const author = this.#slots[slot] - 1;
+      if (author < 0) return -1;
+      const at = author * AUTHOR_WORDS;
+      if (this.u32[at + AUTHOR_FIELD.keyLo] === lo && this.u32[at + AUTHOR_FIELD.keyHi] === hi) return author;
+    }
+  }
+
+  findOrAdd(lo: number, hi: number): number {
+    const found = this.find(lo, hi);
+    if (found >= 0) return found;
+    const author = this.size;
+    this.u32[author * AUTHOR_WORDS + AUTHOR_FIELD.keyLo] = lo;
+    this.u32[author * AUTHOR_WORDS + AUTHOR_FIELD.keyHi] = hi;
+    Atomics.store(this.#header, HEADER.authors, author + 1);
+    this.insert(author);
+    return author;
+  }
+
+  /** Makes a dense slot findable by its key. */
+  insert(author: number): void {
+    let slot = this.u32[author * AUTHOR_WORDS + AUTHOR_FIELD.keyLo] & this.#mask;
+    while (this.#slots[slot] !== 0) slot = (slot + 1) & this.#mask;
+    Atomics.store(this.#slots, slot, author + 1);
+  }
+
+  /** −1 when the author has no post. */
+  newest(lo: number, hi: number): number {
+    const author = this.find(lo, hi);
+    return author < 0 ? -1 : this.u32[author * AUTHOR_WORDS + AUTHOR_FIELD.newestRow] - 1;
+  }
+
+  /** Puts a published row into its author's chain, newest first. */
+  link(author: number, row: number): void {
+    const { u32, f64 } = this.#records;
+    const at = author * AUTHOR_WORDS;
+    const createdAt = f64[row * (RECORD_WORDS / 2)];
+    let newer = -1;
+    let older = this.u32[at + AUTHOR_FIELD.newestRow] - 1;
+    for (let step = 0; older >= 0 && step < ORDERED_CHAIN; step++) {
+      if (f64[older * (RECORD_WORDS / 2)] <= createdAt) break;
+      newer = older;
+      older = u32[older * RECORD_WORDS + FIELD.previousByAuthor] - 1;
+    }
+    u32[row * RECORD_WORDS + FIELD.previousByAuthor] = older + 1;
+    if (newer < 0) Atomics.store(this.u32, at + AUTHOR_FIELD.newestRow, row + 1);
+    else Atomics.store(u32, newer * RECORD_WORDS + FIELD.previousByAuthor, row + 1);
+    this.f32[at + AUTHOR_FIELD.posts]++;
+  }
+}

@@ -1,0 +1,228 @@
+// Builds, verifies, calibrates and publishes one index version from streams of posts, events and edges. Called by
+// scripts/build-index.ts; embedding comes in as a function. A kill at any moment leaves the published version intact.
+import { mkdir, rm, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Edge, EngagementEvent, Post } from '../../contracts.ts';
+import { FeedrankError } from '../../errors.ts';
+import { DIM } from '../../vocabulary.ts';
+import {
+  type Generation,
+  GRAPH_FILE,
+  loadFolder,
+  newVersion,
+  prune,
+  publish,
+  temporaryFolder,
+  writeTable,
+} from './artifact.ts';
+import { measureFile, storageError } from './artifact-files.ts';
+import { FORMAT_VERSION, type Manifest } from './artifact-manifest.ts';
+import { acquireBuildLock } from './build-lock.ts';
+import { TableBuilder } from './build-table.ts';
+import { calibrate, syntheticQueries } from './calibration.ts';
+import { openExactScan } from './exact-index.ts';
+import { checkGraphFile } from './graph-file.ts';
+import { type GraphOptions, HnswIndex, hnswUnavailable } from './hnsw-index.ts';
+import type { PostTable } from './post-table.ts';
+import { newHits } from './search-table.ts';
+import { SCAN_BELOW_ROWS } from './two-tier-index.ts';
+
+export interface BuildProgress {
+  stage: 'embed' | 'events' | 'edges' | 'graph' | 'write' | 'verify' | 'calibrate';
+  done: number;
+  /** Null where the total is not known in advance. */
+  total: number | null;
+}
+
+export interface BuildOptions {
+  indexDir: string;
+  /** `post-tower@1` */
+  tower: string;
+  /** Change position from before the posts were read. */
+  position: string;
+  /** In (createdAt, id) order. */
+  posts: AsyncIterable<Post[]>;
+  /** Counters are made from these; posts that are not in the catalogue are skipped. */
+  events?: AsyncIterable<EngagementEvent[]>;
+  /** Called for each counted event with its post's row. */
+  onEvent?: (event: EngagementEvent, row: number) => void;
+  /** `follow` edges are counted as followers. */
+  edges?: AsyncIterable<Edge[]>;
+  /** [n × 64] row-major vectors, in order. Several calls may run at a time. */
+  embed: (posts: readonly Post[]) => Promise<Float32Array>;
+  /**
+   * Runs beside the graph's construction once all rows and counters are there; gives held-out user vectors to
+   * calibrate on (fewer than 30: means of posts are used).
+   */
+  queries?: (table: PostTable) => Promise<Float32Array[]>;
+  k?: number;
+  targetRecall?: number;
+  m?: number;
+  efConstruction?: number;
+  /** `exact` builds no graph; `hnsw` serves from the graph even where the scan is cheaper. */
+  search?: 'auto' | 'exact' | 'hnsw';
+  /** Rows from which a graph is built. */
+  graphFromRows?: number;
+  /** Versions to keep, the new one included. */
+  keep?: number;
+  /** Batches being embedded at a time. */
+  inFlight?: number;
+  onProgress?: (progress: BuildProgress) => void;
+}
+
+const MIN_QUERIES = 30;
+
+/** Throws locked, storage_full, corrupt_artifact (verification failed), invalid_input (bad vectors, wrong order). */
+export async function buildIndex(options: BuildOptions): Promise<Manifest> {
+  const { indexDir } = options;
+  await mkdir(indexDir, { recursive: true }).catch((error) => {
+    throw storageError(error, indexDir);
+  });
+  const lock = await acquireBuildLock(indexDir);
+  try {
+    await prune(indexDir, Number.POSITIVE_INFINITY);
+    const manifest = await build(options);
+    await prune(indexDir, Math.max(1, options.keep ?? 3));
+    return manifest;
+  } finally {
+    await lock.release();
+  }
+}
+
+async function build(options: BuildOptions): Promise<Manifest> {
+  const version = newVersion();
+  const folder = await temporaryFolder(options.indexDir, version);
+  const report = options.onProgress ?? (() => {});
+  const graphOptions = { m: options.m ?? 16, efConstruction: options.efConstruction ?? 200 };
+  const absent = options.search === 'exact' ? 'the scan was asked for' : await hnswUnavailable();
+  const graphFrom = absent === null ? (options.graphFromRows ?? SCAN_BELOW_ROWS) : Number.POSITIVE_INFINITY;
+  const builder = new TableBuilder(version, graphOptions, graphFrom, report);
+  try {
+    await builder.addPosts(options.posts, options.embed, options.inFlight ?? 6);
+    const events = options.events ? await builder.addEvents(options.events, options.onEvent) : 0;
+    if (options.edges) await builder.addEdges(options.edges);
+    const users = (await options.queries?.(builder.table)) ?? [];
+    const enough = users.length >= MIN_QUERIES;
+    const queries = enough ? users : syntheticQueries(builder.table, MIN_QUERIES * 3);
+
+    const draft = await write(folder, version, builder, graphOptions, absent, options, events);
+    builder.release();
+    report({ stage: 'verify', done: 0, total: draft.rows });
+    const generation = await loadFolder(folder, draft, { liveCapacity: 0 });
+    const scan = await openExactScan(generation.table);
+    const graph = await loadGraph(folder, draft, generation);
+    verify(generation, scan);
+    if (graph) verify(generation, graph);
+    report({ stage: 'calibrate', done: 0, total: queries.length });
+    const manifest = {
+      ...draft,
+      ...calibrate({
+        table: generation.table,
+        scan,
+        graph,
+        queries,
+        queriesFrom: enough ? 'users' : 'posts',
+        k: options.k ?? 1000,
+        targetRecall: options.targetRecall ?? 0.95,
+        prefer: options.search ?? 'auto',
+      }),
+    };
+    await publish(options.indexDir, folder, manifest);
+    return manifest;
+  } catch (error) {
+    throw storageError(error, folder);
+  } finally {
+    await builder.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function write(
+  folder: string,
+  version: string,
+  builder: TableBuilder,
+  graphOptions: GraphOptions,
+  absent: string | null,
+  options: BuildOptions,
+  events: number,
+): Promise<Manifest> {
+  const { table } = builder;
+  await mustFit(folder, table.rows * bytesPerRow(graphOptions.m));
+  const files = await writeTable(folder, table);
+  options.onProgress?.({ stage: 'write', done: table.rows, total: table.rows });
+  const seconds = await builder.finishGraph(join(folder, GRAPH_FILE));
+  if (seconds !== null) {
+    await checkGraphFile(join(folder, GRAPH_FILE), table.rows);
+    files[GRAPH_FILE] = await measureFile(join(folder, GRAPH_FILE));
+  }
+  return {
+    format: FORMAT_VERSION,
+    version,
+    createdAt: new Date().toISOString(),
+    space: 'cosine',
+    dim: DIM,
+    tower: options.tower,
+    position: options.position,
+    rows: table.rows,
+    skipped: builder.skipped,
+    authors: table.authorTable.size,
+    keyBytes: table.keys.offsets[table.rows],
+    events,
+    graph: seconds === null ? null : { ...graphOptions, buildSeconds: Math.round(seconds * 10) / 10 },
+    graphAbsent:
+      seconds === null ? (absent ?? `${table.rows} rows are scanned faster than a graph is walked`) : null,
+    search: { kind: 'exact', ef: null },
+    calibration: {
+      k: 0,
+      targetRecall: options.targetRecall ?? 0.95,
+      queries: 0,
+      queriesFrom: 'none',
+      measured: [],
+    },
+    files,
+  };
+}
+
+/** Vectors, records, keys and author of a row, and its place in the graph: vector, links, label, a few upper links. */
+function bytesPerRow(m: number): number {
+  return 256 + 128 + 40 + 64 + 256 + (2 * m + 1) * 4 + 8 + m * 2;
+}
+
+/** Ahead of writing, since hnswlib reports success on a full disk. */
+async function mustFit(folder: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize >= bytes) return;
+  const free = Math.floor((bavail * bsize) / 1e6);
+  throw new FeedrankError(
+    'storage_full',
+    `the index needs about ${Math.ceil(bytes / 1e6)} MB, ${free} MB are free`,
+  );
+}
+
+async function loadGraph(folder: string, draft: Manifest, { table }: Generation): Promise<HnswIndex | null> {
+  if (!draft.graph) return null;
+  return HnswIndex.load(join(folder, GRAPH_FILE), {
+    table,
+    rows: draft.rows,
+    ef: 200,
+    file: draft.files[GRAPH_FILE],
+  });
+}
+
+/** Posts must find themselves: all of a sample by the scan, 95 % by the graph (it is approximate). */
+function verify({ table }: Generation, index: Awaited<ReturnType<typeof openExactScan>> | HnswIndex): void {
+  const { rows } = table;
+  const hits = newHits(10);
+  const sample = Math.min(rows, 100);
+  let found = 0;
+  for (let i = 0; i < sample; i++) {
+    const row = Math.floor((i * rows) / sample);
+    const vector = table.vectors.slice(row * DIM, (row + 1) * DIM);
+    index.search(vector, Math.min(10, rows), hits);
+    if (hits.size > 0 && hits.similarity[0] > 0.999) found++;
+  }
+  if (found < sample * (index.kind === 'hnsw' ? 0.95 : 1)) {
+    const reason = `the reloaded ${index.kind} index finds ${found} of ${sample} posts by their own vectors`;
+    throw new FeedrankError('corrupt_artifact', reason);
+  }
+}

@@ -1,0 +1,144 @@
+// Measures the searches of a finished build on held-out user vectors and picks the cheapest that reaches the target.
+import type { Hits, VectorIndex } from '../../contracts.ts';
+import { DIM } from '../../vocabulary.ts';
+import type { Calibration, Measured, SearchSetting } from './artifact-manifest.ts';
+import type { HnswIndex } from './hnsw-index.ts';
+import { PlainScan } from './plain-scan.ts';
+import type { PostTable } from './post-table.ts';
+import { newHits } from './search-table.ts';
+
+/** ef as multiples of k; the first is the least that hnswlib accepts. */
+const EF_FACTORS = [1, 1.25, 1.5, 2, 3, 4];
+const MAX_QUERIES = 200;
+/** Queries on which the scan itself is compared with plain float32 (about 100 ms each per million rows). */
+const ORACLE_QUERIES = 10;
+
+export interface CalibrationInput {
+  table: PostTable;
+  scan: VectorIndex;
+  graph: HnswIndex | null;
+  /** Unit vectors [64], not posts of the index. */
+  queries: readonly Float32Array[];
+  queriesFrom: 'users' | 'posts';
+  k: number;
+  targetRecall: number;
+  /** Only settings of this kind are chosen from; `auto` = all. */
+  prefer: 'auto' | 'exact' | 'hnsw';
+}
+
+/**
+ * Recall@k and time of the scan and of the graph at each ef; k is cut to the number of rows. When no setting
+ * reaches the target, the one of highest recall is chosen.
+ */
+export function calibrate(input: CalibrationInput): { calibration: Calibration; search: SearchSetting } {
+  const k = Math.min(input.k, input.table.rows);
+  const queries = input.queries.slice(0, MAX_QUERIES);
+  if (k === 0 || queries.length === 0) {
+    const calibration = {
+      k,
+      targetRecall: input.targetRecall,
+      queries: 0,
+      queriesFrom: 'none' as const,
+      measured: [],
+    };
+    return { calibration, search: { kind: 'exact', ef: null } };
+  }
+  const measured = [measureScan(input.scan, new PlainScan(input.table), queries, k)];
+  if (input.graph) {
+    const truth = queries.map((query) => rowsOf(input.scan, query, k));
+    for (const factor of EF_FACTORS) {
+      const ef = Math.ceil(k * factor);
+      input.graph.setEf(ef);
+      measured.push({ kind: 'hnsw', ef, ...measure(input.graph, queries, k, truth) });
+    }
+  }
+  const calibration = {
+    k,
+    targetRecall: input.targetRecall,
+    queries: queries.length,
+    queriesFrom: input.queriesFrom,
+    measured,
+  };
+  const { kind, ef } = cheapest(measured, input.targetRecall, input.prefer);
+  return { calibration, search: { kind, ef } };
+}
+
+/** The fastest at or above the target; ties and misses go to the higher recall. */
+export function cheapest(
+  measured: readonly Measured[],
+  target: number,
+  prefer: CalibrationInput['prefer'],
+): Measured {
+  const preferred = measured.filter((one) => prefer === 'auto' || one.kind === prefer);
+  const allowed = preferred.length > 0 ? preferred : measured;
+  const good = allowed.filter((one) => one.recall >= target);
+  if (good.length > 0) return good.reduce((best, one) => (one.p50Ms < best.p50Ms ? one : best));
+  return allowed.reduce((best, one) => (one.recall > best.recall ? one : best));
+}
+
+/** Means of three random posts: stand-ins for users where there are none. Deterministic. */
+export function syntheticQueries(table: PostTable, count: number): Float32Array[] {
+  const { rows } = table;
+  const queries: Float32Array[] = [];
+  if (rows === 0) return queries;
+  let state = 0x2545f491;
+  for (let query = 0; query < count; query++) {
+    const vector = new Float32Array(DIM);
+    for (let part = 0; part < 3; part++) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      const at = Math.floor((state / 2 ** 32) * rows) * DIM;
+      for (let i = 0; i < DIM; i++) vector[i] += table.vectors[at + i];
+    }
+    const norm = Math.hypot(...vector);
+    if (norm > 1e-3) queries.push(vector.map((value) => value / norm));
+  }
+  return queries;
+}
+
+function measureScan(
+  scan: VectorIndex,
+  oracle: PlainScan,
+  queries: readonly Float32Array[],
+  k: number,
+): Measured {
+  const sample = queries.slice(0, ORACLE_QUERIES);
+  const truth = sample.map((query) => rowsOf(oracle, query, k));
+  const { recall } = measure(scan, sample, k, truth);
+  const { p50Ms, p99Ms } = measure(scan, queries, k, []);
+  return { kind: 'exact', ef: null, recall, p50Ms, p99Ms };
+}
+
+function measure(
+  index: VectorIndex,
+  queries: readonly Float32Array[],
+  k: number,
+  truth: readonly Set<number>[],
+) {
+  const hits: Hits = newHits(k);
+  const times: number[] = [];
+  let found = 0;
+  index.search(queries[0], k, hits);
+  for (let i = 0; i < queries.length; i++) {
+    const start = performance.now();
+    index.search(queries[i], k, hits);
+    times.push(performance.now() - start);
+    if (truth.length > 0) for (let j = 0; j < hits.size; j++) if (truth[i].has(hits.rows[j])) found++;
+  }
+  times.sort((a, b) => a - b);
+  const wanted = truth.reduce((sum, rows) => sum + rows.size, 0);
+  return {
+    recall: wanted === 0 ? 1 : found / wanted,
+    p50Ms: rounded(times[times.length >> 1]),
+    p99Ms: rounded(times[Math.floor((times.length - 1) * 0.99)]),
+  };
+}
+
+function rowsOf(index: VectorIndex, query: Float32Array, k: number): Set<number> {
+  const hits = newHits(k);
+  index.search(query, k, hits);
+  return new Set(hits.rows.subarray(0, hits.size));
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}

@@ -1,0 +1,240 @@
+// The exact scan in WebAssembly SIMD (AssemblyScript): 64-dimensional rows of unsigned 7-bit codes against an int8
+// query, then a float32 re-score. Allocates nothing: every address comes from the caller, so that all workers share
+// one memory. A candidate is a u64: order-preserving score in the high half, ~row in the low half (ties: lower row).
+
+const ROW_CODES: usize = 64;
+const ROW_FLOATS: usize = 256;
+
+@inline
+function dot(row: usize, q0: v128, q1: v128, q2: v128, q3: v128): v128 {
+  let sum = i32x4.relaxed_dot_i8x16_i7x16_add_s(q0, v128.load(row), i32x4.splat(0));
+  sum = i32x4.relaxed_dot_i8x16_i7x16_add_s(q1, v128.load(row, 16), sum);
+  sum = i32x4.relaxed_dot_i8x16_i7x16_add_s(q2, v128.load(row, 32), sum);
+  return i32x4.relaxed_dot_i8x16_i7x16_add_s(q3, v128.load(row, 48), sum);
+}
+
+/** Sums of the lanes of four vectors, one a lane. */
+@inline
+function sums(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = i32x4.add(v128.shuffle<i32>(a, b, 0, 4, 1, 5), v128.shuffle<i32>(a, b, 2, 6, 3, 7));
+  const cd = i32x4.add(v128.shuffle<i32>(c, d, 0, 4, 1, 5), v128.shuffle<i32>(c, d, 2, 6, 3, 7));
+  return i32x4.add(v128.shuffle<i32>(ab, cd, 0, 1, 4, 5), v128.shuffle<i32>(ab, cd, 2, 3, 6, 7));
+}
+
+@inline
+function packed(score: i32, row: u32): u64 {
+  return ((<u64>((<u32>score) ^ 0x80000000)) << 32) | <u64>~row;
+}
+
+@inline
+function scoreOf(candidate: u64): i32 {
+  return <i32>((<u32>(candidate >> 32)) ^ 0x80000000);
+}
+
+@inline
+function isDeleted(deleted: usize, row: u32): bool {
+  return ((load<u8>(deleted + (row >> 3)) >> (row & 7)) & 1) != 0;
+}
+
+/**
+ * The `keep` best rows of [from, to) by code score go to `buffer` (u64[cap], cap > keep), unordered.
+ * Returns how many there are. Threshold and selection: once the buffer is full it is cut to `keep` and later rows
+ * must beat the worst of those; rows come in rising order, so equal scores keep the lower row.
+ */
+export function scan(
+  codes: usize,
+  deleted: usize,
+  query: usize,
+  buffer: usize,
+  from: u32,
+  to: u32,
+  keep: u32,
+  cap: u32,
+): u32 {
+  const q0 = v128.load(query);
+  const q1 = v128.load(query, 16);
+  const q2 = v128.load(query, 32);
+  const q3 = v128.load(query, 48);
+  let threshold: i32 = i32.MIN_VALUE;
+  let thresholds = i32x4.splat(threshold);
+  let count: u32 = 0;
+  let row = from;
+  let address = codes + (<usize>from) * ROW_CODES;
+  for (; row + 4 <= to; row += 4, address += 4 * ROW_CODES) {
+    const four = sums(
+      dot(address, q0, q1, q2, q3),
+      dot(address + ROW_CODES, q0, q1, q2, q3),
+      dot(address + 2 * ROW_CODES, q0, q1, q2, q3),
+      dot(address + 3 * ROW_CODES, q0, q1, q2, q3),
+    );
+    const above = i32x4.gt_s(four, thresholds);
+    if (!v128.any_true(above)) continue;
+    const lanes = i32x4.bitmask(above);
+    for (let lane: u32 = 0; lane < 4; lane++) {
+      if (((lanes >> lane) & 1) == 0 || isDeleted(deleted, row + lane)) continue;
+      const score =
+        lane < 2
+          ? lane == 0
+            ? i32x4.extract_lane(four, 0)
+            : i32x4.extract_lane(four, 1)
+          : lane == 2
+            ? i32x4.extract_lane(four, 2)
+            : i32x4.extract_lane(four, 3);
+      if (score <= threshold) continue;
+      store<u64>(buffer + ((<usize>count) << 3), packed(score, row + lane));
+      count++;
+      if (count == cap) {
+        threshold = cut(buffer, count, keep);
+        thresholds = i32x4.splat(threshold);
+        count = keep;
+      }
+    }
+  }
+  for (; row < to; row++, address += ROW_CODES) {
+    if (isDeleted(deleted, row)) continue;
+    const one = dot(address, q0, q1, q2, q3);
+    const score =
+      i32x4.extract_lane(one, 0) +
+      i32x4.extract_lane(one, 1) +
+      i32x4.extract_lane(one, 2) +
+      i32x4.extract_lane(one, 3);
+    if (score <= threshold) continue;
+    store<u64>(buffer + ((<usize>count) << 3), packed(score, row));
+    count++;
+    if (count == cap) {
+      threshold = cut(buffer, count, keep);
+      count = keep;
+    }
+  }
+  if (count > keep) {
+    select(buffer, count, keep);
+    count = keep;
+  }
+  return count;
+}
+
+/** Selects the `keep` best to the front and returns the worst of their scores. */
+function cut(buffer: usize, count: u32, keep: u32): i32 {
+  select(buffer, count, keep);
+  let worst: u64 = u64.MAX_VALUE;
+  for (let i: u32 = 0; i < keep; i++) {
+    const candidate = load<u64>(buffer + ((<usize>i) << 3));
+    if (candidate < worst) worst = candidate;
+  }
+  return scoreOf(worst);
+}
+
+/** Replaces code scores by float32 dot products with `query` (f32[64]); touches rows ahead of their use. */
+export function rescore(vectors: usize, query: usize, buffer: usize, count: u32): void {
+  let ahead = v128.splat<i32>(0);
+  for (let i: u32 = 0; i < count; i++) {
+    if (i + 8 < count) {
+      const next = vectors + (<usize>~(<u32>load<u64>(buffer + ((<usize>(i + 8)) << 3)))) * ROW_FLOATS;
+      ahead = v128.or(ahead, v128.load(next));
+      ahead = v128.or(ahead, v128.load(next, 64));
+      ahead = v128.or(ahead, v128.load(next, 128));
+      ahead = v128.or(ahead, v128.load(next, 192));
+    }
+    const at = buffer + ((<usize>i) << 3);
+    const row = ~(<u32>load<u64>(at));
+    const base = vectors + (<usize>row) * ROW_FLOATS;
+    let a = f32x4.splat(0);
+    let b = f32x4.splat(0);
+    for (let offset: usize = 0; offset < ROW_FLOATS; offset += 32) {
+      a = f32x4.add(a, f32x4.mul(v128.load(base + offset), v128.load(query + offset)));
+      b = f32x4.add(b, f32x4.mul(v128.load(base + offset, 16), v128.load(query + offset, 16)));
+    }
+    a = f32x4.add(a, b);
+    const sum =
+      f32x4.extract_lane(a, 0) + f32x4.extract_lane(a, 1) + f32x4.extract_lane(a, 2) + f32x4.extract_lane(a, 3);
+    const bits = reinterpret<u32>(sum);
+    const ordered = (bits & 0x80000000) != 0 ? ~bits : bits | 0x80000000;
+    store<u64>(at, ((<u64>ordered) << 32) | <u64>~row);
+  }
+  // The touched bytes are used, so that no optimiser drops the loads.
+  if (v128.any_true(i32x4.eq(ahead, i32x4.splat(0x7fc0dead)))) touched++;
+}
+
+export let touched: u32 = 0;
+
+/** Sorts the `k` best of re-scored candidates and writes rows (u32[k]) and similarities (f32[k]), best first. */
+export function take(buffer: usize, count: u32, k: u32, outRows: usize, outSimilarity: usize): u32 {
+  if (count > k) {
+    select(buffer, count, k);
+    count = k;
+  }
+  if (count > 1) sort(buffer, 0, <i32>count - 1);
+  for (let i: u32 = 0; i < count; i++) {
+    const candidate = load<u64>(buffer + ((<usize>i) << 3));
+    const ordered = <u32>(candidate >> 32);
+    const bits = (ordered & 0x80000000) != 0 ? ordered ^ 0x80000000 : ~ordered;
+    store<u32>(outRows + ((<usize>i) << 2), ~(<u32>candidate));
+    store<f32>(outSimilarity + ((<usize>i) << 2), reinterpret<f32>(bits));
+  }
+  return count;
+}
+
+@inline
+function get(buffer: usize, i: i32): u64 {
+  return load<u64>(buffer + ((<usize>i) << 3));
+}
+
+@inline
+function set(buffer: usize, i: i32, value: u64): void {
+  store<u64>(buffer + ((<usize>i) << 3), value);
+}
+
+/** Hoare's partition in falling order around the median of three; returns j: [low, j] ≥ pivot ≥ (j, high]. */
+function partition(buffer: usize, low: i32, high: i32): i32 {
+  const a = get(buffer, low);
+  const b = get(buffer, (low + high) >>> 1);
+  const c = get(buffer, high);
+  const pivot = a > b ? (b > c ? b : a > c ? c : a) : a > c ? a : b > c ? c : b;
+  let i = low - 1;
+  let j = high + 1;
+  while (true) {
+    do i++;
+    while (get(buffer, i) > pivot);
+    do j--;
+    while (get(buffer, j) < pivot);
+    if (i >= j) return j;
+    const swap = get(buffer, i);
+    set(buffer, i, get(buffer, j));
+    set(buffer, j, swap);
+  }
+}
+
+/** Quickselect (Hoare, 1961): the `keep` largest of `count` come to the front. */
+function select(buffer: usize, count: u32, keep: u32): void {
+  let low: i32 = 0;
+  let high: i32 = <i32>count - 1;
+  const last: i32 = <i32>keep - 1;
+  while (low < high) {
+    const j = partition(buffer, low, high);
+    if (last <= j) high = j;
+    else low = j + 1;
+  }
+}
+
+/** Quicksort in falling order, insertion sort below 16. */
+function sort(buffer: usize, low: i32, high: i32): void {
+  while (high - low > 16) {
+    const j = partition(buffer, low, high);
+    if (j - low < high - j) {
+      sort(buffer, low, j);
+      low = j + 1;
+    } else {
+      sort(buffer, j + 1, high);
+      high = j;
+    }
+  }
+  for (let i = low + 1; i <= high; i++) {
+    const value = get(buffer, i);
+    let j = i - 1;
+    while (j >= low && get(buffer, j) < value) {
+      set(buffer, j + 1, get(buffer, j));
+      j--;
+    }
+    set(buffer, j + 1, value);
+  }
+}

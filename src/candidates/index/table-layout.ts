@@ -1,0 +1,121 @@
+// Where everything of one generation's posts lies in shared memory; the only place that does the arithmetic.
+// One WebAssembly memory: header page, scratch slots of the scan, bitmap, codes, records, vectors.
+import { FeedrankError, invalid } from '../../errors.ts';
+import { RECORD_BYTES } from '../../post-record.ts';
+import { DIM } from '../../vocabulary.ts';
+
+const PAGE = 65_536;
+/** A WebAssembly memory ends at 4 GiB. */
+const MAX_PAGES = 65_536;
+const MAX_BYTES = MAX_PAGES * PAGE;
+
+/** Header words (Int32, atomic). */
+export const HEADER = {
+  rows: 0,
+  deleted: 1,
+  deletedInBase: 2,
+  scratchSlots: 3,
+  authors: 4,
+  keyBytes: 5,
+} as const;
+
+/** Rows that one search may return. */
+export const MAX_HITS = 8192;
+/** Scan candidates kept for the float32 re-score, per row asked for: recall .9998 at 1.5 (FACTS, exact scan). */
+const RESCORE_FACTOR = 1.5;
+/** Kept beyond that, so that a small k loses nothing to the coarse codes. */
+const RESCORE_EXTRA = 64;
+const BUFFER_FACTOR = 3;
+const MAX_KEPT = keptFor(MAX_HITS);
+/** Views of one memory that may scan at a time, one per thread that opens it. */
+export const SCRATCH_SLOTS = 64;
+
+/** Byte offsets within one scratch slot. */
+export const SCRATCH = {
+  query: 0,
+  queryCodes: DIM * 4,
+  rows: 512,
+  similarity: 512 + MAX_HITS * 4,
+  buffer: 512 + MAX_HITS * 8,
+} as const;
+const SCRATCH_BYTES = align(SCRATCH.buffer + bufferLength(MAX_KEPT) * 8);
+
+/** Candidates that the scan keeps for `k` hits. */
+export function keptFor(k: number): number {
+  return Math.ceil(k * RESCORE_FACTOR) + RESCORE_EXTRA;
+}
+
+/** Length of the candidate buffer for `keep` kept candidates. */
+export function bufferLength(keep: number): number {
+  return BUFFER_FACTOR * keep + 64;
+}
+
+export interface MemoryLayout {
+  capacity: number;
+  scratch: number;
+  deleted: number;
+  codes: number;
+  records: number;
+  vectors: number;
+  pages: number;
+}
+
+/** Byte offsets for `capacity` rows. Throws invalid_input where they do not fit 4 GiB (about 9.4 million rows). */
+export function memoryLayout(capacity: number): MemoryLayout {
+  if (!Number.isInteger(capacity) || capacity < 1)
+    throw invalid('capacity', 'must be a whole number of rows ≥ 1');
+  const scratch = PAGE;
+  const deleted = scratch + SCRATCH_SLOTS * SCRATCH_BYTES;
+  const codes = align(deleted + Math.ceil(capacity / 8));
+  const records = align(codes + capacity * DIM);
+  const vectors = align(records + capacity * RECORD_BYTES);
+  const end = vectors + capacity * DIM * 4;
+  if (end > MAX_BYTES) {
+    throw invalid(
+      'capacity',
+      `${capacity} rows need ${end} bytes; one generation holds at most ${MAX_BYTES}`,
+    );
+  }
+  return { capacity, scratch, deleted, codes, records, vectors, pages: Math.ceil(end / PAGE) };
+}
+
+/** The largest capacity ≤ `wanted` that fits one memory. */
+export function largestCapacity(wanted: number): number {
+  const perRow = DIM + RECORD_BYTES + DIM * 4 + 1;
+  return Math.min(wanted, Math.floor((MAX_BYTES - PAGE - SCRATCH_SLOTS * SCRATCH_BYTES - 1024) / perRow));
+}
+
+export function scratchOffset(layout: MemoryLayout, slot: number): number {
+  if (slot >= SCRATCH_SLOTS) {
+    throw new FeedrankError('overloaded', `more than ${SCRATCH_SLOTS} threads opened one generation`);
+  }
+  return layout.scratch + slot * SCRATCH_BYTES;
+}
+
+/** Memory reserved, touched only as rows are written. Throws overloaded when the machine refuses it. */
+export function allocateMemory(layout: MemoryLayout): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: layout.pages, maximum: layout.pages, shared: true });
+  } catch (cause) {
+    throw new FeedrankError('overloaded', `cannot reserve ${layout.pages * PAGE} bytes for the catalogue`, {
+      cause,
+    });
+  }
+}
+
+export function sharedBytes(bytes: number, what: string): SharedArrayBuffer {
+  try {
+    return new SharedArrayBuffer(bytes);
+  } catch (cause) {
+    throw new FeedrankError('overloaded', `cannot reserve ${bytes} bytes for ${what}`, { cause });
+  }
+}
+
+/** Slots of an open-addressed table at load ≤ ½. */
+export function tableSlots(entries: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(16, entries * 2)));
+}
+
+function align(bytes: number): number {
+  return Math.ceil(bytes / 64) * 64;
+}

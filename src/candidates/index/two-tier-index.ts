@@ -1,0 +1,90 @@
+// The search that serves: the base by graph or by scan, as calibrated, and the live tier by scan, merged. A worker
+// opens one per generation; without a usable graph everything is scanned.
+import type { Hits, VectorIndex } from '../../contracts.ts';
+import { FeedrankError } from '../../errors.ts';
+import type { GraphFile } from './artifact.ts';
+import { type ExactIndex, openExactScan } from './exact-index.ts';
+import { HnswIndex } from './hnsw-index.ts';
+import type { PlainScan } from './plain-scan.ts';
+import type { PostTable } from './post-table.ts';
+import { newHits } from './search-table.ts';
+
+/** Below this a whole scan takes a tenth of a millisecond: no graph is asked. */
+export const SCAN_BELOW_ROWS = 20_000;
+
+export class TwoTierIndex implements VectorIndex {
+  readonly #table: PostTable;
+  readonly #scan: ExactIndex | PlainScan;
+  readonly #graph: HnswIndex | null;
+  #base: Hits = newHits(1024);
+  #live: Hits = newHits(1024);
+
+  constructor(table: PostTable, scan: ExactIndex | PlainScan, graph: HnswIndex | null) {
+    this.#table = table;
+    this.#scan = scan;
+    this.#graph = table.baseRows < SCAN_BELOW_ROWS ? null : graph;
+  }
+
+  /** `hnsw+exact`, `exact` or `plain`. */
+  get kind(): string {
+    return this.#graph ? `hnsw+${this.#scan.kind}` : this.#scan.kind;
+  }
+
+  search(query: Float32Array, k: number, hits: Hits, fromRow = 0): void {
+    const { baseRows, rows } = this.#table;
+    const graph = this.#graph;
+    if (!graph || fromRow > 0 || !graph.fits(k)) {
+      this.#scan.search(query, k, hits, fromRow);
+      return;
+    }
+    if (rows === baseRows) {
+      graph.search(query, k, hits);
+    } else {
+      this.#reserve(k);
+      graph.search(query, k, this.#base);
+      this.#scan.search(query, k, this.#live, baseRows);
+      merge(this.#base, this.#live, k, hits);
+    }
+    // Deleted rows clustered around the query can leave too few: the scan misses none.
+    if (hits.size < Math.min(k, rows - this.#table.deletedRows.all)) this.#scan.search(query, k, hits);
+  }
+
+  #reserve(k: number): void {
+    if (this.#base.rows.length >= k) return;
+    this.#base = newHits(k);
+    this.#live = newHits(k);
+  }
+}
+
+/** Merges two lists, each best first, into the `k` best. */
+function merge(a: Hits, b: Hits, k: number, out: Hits): void {
+  let i = 0;
+  let j = 0;
+  let size = 0;
+  while (size < k && (i < a.size || j < b.size)) {
+    const first = j >= b.size || (i < a.size && a.similarity[i] >= b.similarity[j]);
+    out.rows[size] = first ? a.rows[i] : b.rows[j];
+    out.similarity[size++] = first ? a.similarity[i++] : b.similarity[j++];
+  }
+  out.size = size;
+}
+
+/**
+ * Opens the search of a generation in this thread. `graph` null = scan everything. `reason` says why a graph that
+ * was published is not used; a corrupt graph costs speed, never the service.
+ */
+export async function openIndex(
+  table: PostTable,
+  graph: GraphFile | null,
+): Promise<{ index: TwoTierIndex; reason: string | null }> {
+  const scan = await openExactScan(table);
+  if (!graph) return { index: new TwoTierIndex(table, scan, null), reason: null };
+  try {
+    const { path, ef, file } = graph;
+    const hnsw = await HnswIndex.load(path, { table, rows: table.baseRows, ef, file });
+    return { index: new TwoTierIndex(table, scan, hnsw), reason: null };
+  } catch (error) {
+    if (!(error instanceof FeedrankError)) throw error;
+    return { index: new TwoTierIndex(table, scan, null), reason: error.message };
+  }
+}

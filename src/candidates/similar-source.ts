@@ -1,0 +1,61 @@
+// Item to item: the newest neighbours of the last posts the user engaged with, taken in turn.
+import type { Catalogue, FeedQuery, Hits, VectorIndex } from '../contracts.ts';
+import { ENGAGEMENT_CODES } from '../vocabulary.ts';
+import { MAX_HITS } from './index/table-layout.ts';
+import type { RetrievalConfig } from './retrieval-config.ts';
+import { type AgeWindow, type CandidateSource, newHits, resetHits } from './source.ts';
+
+export class SimilarSource implements CandidateSource {
+  readonly name = 'similar';
+  readonly #index: VectorIndex;
+  readonly #config: RetrievalConfig['similar'];
+  readonly #neighbours: Hits[] = [];
+
+  constructor(index: VectorIndex, config: RetrievalConfig['similar']) {
+    this.#index = index;
+    this.#config = config;
+  }
+
+  retrieve(query: FeedQuery, catalogue: Catalogue, window: AgeWindow, quota: number, out: Hits): void {
+    resetHits(out, quota);
+    const seeds = this.#seeds(query, catalogue);
+    if (seeds.length === 0 || quota <= 0) return;
+    // A graph answers for 50 neighbours no cheaper than for 1000, a scan of the newest rows does. Row 0 is given up
+    // so that it is a scan for every index.
+    const newest = catalogue.rows - Math.floor(this.#config.scanBudgetRows / seeds.length);
+    const fromRow = Math.max(1, window.firstRow, newest);
+    // One more than the share: the nearest neighbour of a post is itself.
+    const k = Math.min(Math.ceil(quota / seeds.length) + 1, catalogue.rows, MAX_HITS);
+    const { vectors, dim } = catalogue;
+    for (let i = 0; i < seeds.length; i++) {
+      const hits = (this.#neighbours[i] ??= newHits(k));
+      resetHits(hits, k);
+      this.#index.search(vectors.slice(seeds[i] * dim, (seeds[i] + 1) * dim), k, hits, fromRow);
+    }
+    const taken = new Set<number>(seeds);
+    for (let rank = 0; rank < k && out.size < quota; rank++) {
+      for (let i = 0; i < seeds.length && out.size < quota; i++) {
+        const hits = this.#neighbours[i];
+        if (rank >= hits.size) continue;
+        const row = hits.rows[rank];
+        if (taken.has(row)) continue;
+        taken.add(row);
+        out.rows[out.size] = row;
+        out.similarity[out.size++] = hits.similarity[rank];
+      }
+    }
+  }
+
+  /** Rows of the last distinct posts the user liked, newest first. */
+  #seeds(query: FeedQuery, catalogue: Catalogue): number[] {
+    const { historyKeys, historyTypes } = query.user;
+    const seeds: number[] = [];
+    for (let i = 0; i < historyTypes.length && seeds.length < this.#config.seeds; i++) {
+      const type = historyTypes[i];
+      if (type === ENGAGEMENT_CODES.none || type === ENGAGEMENT_CODES.negative) continue;
+      const row = catalogue.rowOf(historyKeys[2 * i], historyKeys[2 * i + 1]);
+      if (row >= 0 && !seeds.includes(row)) seeds.push(row);
+    }
+    return seeds;
+  }
+}

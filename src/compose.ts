@@ -1,0 +1,262 @@
+// The composition root: the only file that names concrete adapters. Opens everything in the order of its needs, and
+// closes it in the opposite order.
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import { apiConfigSchema } from './api/api-config.ts';
+import { buildApp } from './api/app.ts';
+import type { AppContext, Readiness } from './api/app-context.ts';
+import { Applier } from './applier.ts';
+import { parseRetrievalConfig } from './candidates/retrieval-config.ts';
+import { GenerationView } from './catalogue-view.ts';
+import { ColdStart } from './cold-start.ts';
+import type { Config } from './config.ts';
+import type { Change } from './contracts.ts';
+import { messageOf } from './errors.ts';
+import { EmbedPool } from './features/embed-pool.ts';
+import { openSqlStore } from './features/store/postgres-store.ts';
+import { openStateStore } from './features/store/state-store.ts';
+import { Generations } from './generations.ts';
+import { UserHydrator } from './hydrate.ts';
+import { WorkerPool } from './pool.ts';
+import { promotedVersion } from './ranking/model-registry.ts';
+import { parseValueWeights } from './ranking/value-model.ts';
+import { DEFAULT_RULES_VERSION, RulesFile } from './rerank/rules-file.ts';
+import { SlateMaker } from './slate-maker.ts';
+import { createTelemetry } from './telemetry.ts';
+import { UserEmbedder } from './user-embedder.ts';
+import { DIM } from './vocabulary.ts';
+import type { FeedWorkerData } from './worker.ts';
+
+export interface Service {
+  app: FastifyInstance;
+  generations: Generations;
+  slates: SlateMaker;
+  /** Stops taking requests, finishes those in flight, closes every store and worker. */
+  close(): Promise<void>;
+}
+
+/** @throws when a store, a tower, a model folder or a file of rules cannot be opened: the start stops, with the reason. */
+export async function composeService(config: Config, logger: FastifyBaseLogger): Promise<Service> {
+  const closers: (() => Promise<void> | void)[] = [];
+  const closeAll = async () => {
+    for (const close of closers.splice(0).reverse()) {
+      await Promise.resolve(close()).catch((error) =>
+        logger.warn({ reason: messageOf(error) }, 'closing failed'),
+      );
+    }
+  };
+  try {
+    return await compose(config, logger, closers, closeAll);
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}
+
+async function compose(
+  config: Config,
+  logger: FastifyBaseLogger,
+  closers: (() => Promise<void> | void)[],
+  closeAll: () => Promise<void>,
+): Promise<Service> {
+  mkdirSync(config.DATA_DIR, { recursive: true });
+  const telemetry = createTelemetry();
+  const retrieval = parseRetrievalConfig(readJson(config.RETRIEVAL_FILE, 'RETRIEVAL_FILE'));
+  const weights = parseValueWeights(parseJson(config.VALUE_WEIGHTS, 'VALUE_WEIGHTS'), 'VALUE_WEIGHTS');
+
+  const sql = await openSqlStore({
+    databaseUrl: config.DATABASE_URL,
+    dataDir: config.DATA_DIR,
+    poolSize: config.DATABASE_POOL,
+  });
+  closers.push(() => sql.close());
+  const state = await openStateStore({ redisUrl: config.REDIS_URL, dataDir: config.DATA_DIR });
+  closers.push(() => state.close());
+
+  const [postTowerDir, userTowerDir] = await Promise.all(
+    ['post-tower', 'user-tower'].map(async (name) =>
+      join(config.MODELS_DIR, name, await promotedVersion(config.MODELS_DIR, name)),
+    ),
+  );
+  const embeds = await EmbedPool.start({
+    postTowerDir,
+    userTowerDir,
+    workers: config.EMBED_WORKERS,
+    onWorkerExit: (error) => logger.error({ reason: error.message }, 'an embed worker ended'),
+  });
+  closers.push(() => embeds.close());
+  const tower = embeds.postTower;
+
+  const workerData: FeedWorkerData = {
+    ranking: { modelsDir: config.MODELS_DIR, provider: config.EXECUTION_PROVIDER, tower },
+    weights,
+    retrieval,
+  };
+  const pool = new WorkerPool({
+    script: new URL('./worker.ts', import.meta.url),
+    size: config.FEED_WORKERS,
+    workerData,
+    onWorkerExit: (error) => logger.error({ reason: error?.message }, 'a feed worker ended'),
+  });
+  closers.push(() => pool.close());
+
+  const rules = existsSync(config.RULES_FILE)
+    ? new RulesFile(config.RULES_FILE, (current) => {
+        logger.info({ version: current.version }, 'new rules');
+        pool
+          .broadcast('rules', current, 'rules')
+          .catch((error) => logger.error({ reason: messageOf(error) }, 'rules'));
+      })
+    : null;
+  if (rules) closers.push(() => rules.close());
+  else logger.warn({ file: config.RULES_FILE }, 'no rules file: default rules');
+  await pool.broadcast('rules', rules?.current ?? DEFAULT_RULES_VERSION, 'rules');
+
+  const embedder = new UserEmbedder({
+    state,
+    tower,
+    lookup: () => generations.current.table,
+    embedUsers: (users) => embeds.embedUsers(users),
+    onComputed: (users) => telemetry.embeddingsComputed.inc(users),
+  });
+  const listeners = new Set<(change: Change) => void>();
+  const applier = new Applier({
+    posts: sql,
+    users: sql,
+    state,
+    embedder,
+    embedPosts: (posts) =>
+      embeds.embedPosts(
+        posts.map(({ id, authorId, topic, title, text }) => ({
+          id,
+          authorId,
+          topic,
+          text: [title, text].filter(Boolean).join('\n'),
+        })),
+      ),
+    dim: DIM,
+    onChange: (change) => {
+      for (const listener of listeners) listener(change);
+    },
+  });
+  const generations: Generations = new Generations({
+    indexDir: join(config.DATA_DIR, 'index'),
+    liveCapacity: config.LIVE_CAPACITY,
+    tower,
+    beginning: '',
+    changes: sql,
+    applier,
+    pool,
+    changesPollMs: config.CHANGES_POLL_MS,
+    indexPollMs: config.INDEX_POLL_MS,
+    onApplied: (kinds) => {
+      for (const kind of kinds) telemetry.changesApplied.inc({ kind });
+    },
+    onChangeFailure: (reason) => {
+      telemetry.changeFailures.inc();
+      logger.warn({ reason }, 'the change feed cannot be read');
+    },
+    log: (level, details, message) => logger[level](details, message),
+  });
+  await generations.open();
+  closers.push(() => generations.close());
+
+  const cold = new ColdStart((posts) => embeds.embedPosts(posts), embeds.coldStart());
+  const hydrator = new UserHydrator({
+    state,
+    users: sql,
+    events: sql,
+    posts: sql,
+    embedder,
+    tower,
+    coldStart: (user) => cold.vector(user),
+    coldVector: cold.fixed,
+  });
+  const slates = new SlateMaker({
+    hydrator,
+    generations,
+    pool,
+    candidates: config.CANDIDATES,
+    telemetry,
+  });
+
+  const health = (): Readiness => {
+    const { id, table, search, searchReason, models, modelProblems, writer } = generations.current;
+    const degraded = [...modelProblems];
+    if (searchReason) degraded.push(searchReason);
+    if (rules?.error) degraded.push(rules.error);
+    if (writer.turnedAway > 0)
+      degraded.push(`the live tier is full: ${writer.turnedAway} posts wait for an index build`);
+    const reasons = pool.available === 0 ? ['no feed worker is available'] : [];
+    return {
+      ready: reasons.length === 0,
+      reasons,
+      degraded,
+      index: { kind: search, generation: id, posts: table.rows - table.deletedRows.all },
+      models: Object.fromEntries([
+        ...models.map((model) => [model.split('@')[0], model]),
+        ['post-tower', embeds.postTower],
+        ['user-tower', embeds.userTower],
+      ]),
+      stores: { posts: sql.kind, state: state.kind },
+    };
+  };
+
+  const context: AppContext = {
+    config: apiConfigSchema.parse({
+      slateSize: config.SLATE_SIZE,
+      exploreShare: config.EXPLORE_SHARE,
+      feedDeadlineMs: config.FEED_DEADLINE_MS,
+      ingestDeadlineMs: config.INGEST_DEADLINE_MS,
+      rateLimitPerMinute: config.RATE_LIMIT_PER_MINUTE,
+      cursorSecret: config.CURSOR_SECRET ?? keptSecret(config.DATA_DIR),
+      trustProxy: config.TRUST_PROXY?.split(',').map((range) => range.trim()) ?? [],
+      docs: config.DOCS,
+    }),
+    clock: { now: Date.now },
+    logger,
+    metrics: { registry: telemetry.registry },
+    ranker: slates,
+    catalogue: new GenerationView(generations, pool, retrieval),
+    stores: { posts: sql, users: sql, events: sql, state, sessions: state, servingLog: sql },
+    applyNow: (changes) => applier.applyNow(changes, generations.writers),
+    onChange: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    health,
+  };
+  const app = await buildApp(context);
+  return {
+    app,
+    generations,
+    slates,
+    close: async () => {
+      await app.close();
+      await closeAll();
+    },
+  };
+}
+
+/** The signing key of a single machine: made once, kept beside the embedded stores, readable by the owner only. */
+function keptSecret(dataDir: string): string {
+  const path = join(dataDir, 'cursor-secret');
+  if (!existsSync(path)) writeFileSync(path, randomBytes(32).toString('hex'), { mode: 0o600, flag: 'wx' });
+  return readFileSync(path, 'utf8').trim();
+}
+
+function readJson(path: string | undefined, key: string): unknown {
+  if (path === undefined) return undefined;
+  return parseJson(readFileSync(path, 'utf8'), key);
+}
+
+function parseJson(text: string | undefined, key: string): unknown {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${key}: is not JSON: ${messageOf(error)}`);
+  }
+}

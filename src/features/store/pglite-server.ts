@@ -1,0 +1,110 @@
+// The embedded SQL server: claims the folder, runs PGlite in a worker thread, serves it at a socket in the folder.
+// Called by postgres-store.ts when no DATABASE_URL is given.
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { FeedrankError } from '../../errors.ts';
+import { claimFolder, lockedError, SOCKET_FILE, SOCKET_PORT } from './pglite-lock.ts';
+import type { PgliteWorkerData, PgliteWorkerReport } from './pglite-worker.ts';
+
+export interface PgliteServer {
+  /** For pg: a folder as host means its socket. */
+  connection: { host: string; port: number; user: string; database: string };
+  /** False when another process owns the database and this one talks to it. */
+  owner: boolean;
+  close(): Promise<void>;
+}
+
+/** Longest socket path the kernels take (Linux 107, macOS 103). */
+const SOCKET_PATH_LIMIT = 100;
+
+/**
+ * Opens `<dataDir>/pglite`. With `attach`, a running owner's database is used through its socket; without, a second
+ * opener is refused with code `locked`. Throws `storage_full`, `corrupt_artifact` or `unavailable` when PGlite
+ * cannot open the folder.
+ */
+export async function openPglite(options: { dataDir: string; attach?: boolean }): Promise<PgliteServer> {
+  const folder = resolve(options.dataDir, 'pglite');
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  chmodSync(folder, 0o700);
+  const socketDir = socketDirFor(folder);
+  const result = await claimFolder(folder, socketDir);
+  if ('owner' in result) {
+    if (socketDir !== folder) rmSync(socketDir, { recursive: true, force: true });
+    if (!options.attach || result.owner.pid === process.pid) throw lockedError(folder, result.owner);
+    return { connection: connectionAt(result.owner.socketDir), owner: false, close: async () => {} };
+  }
+  const release = () => {
+    rmSync(join(socketDir, SOCKET_FILE), { force: true });
+    if (socketDir !== folder) rmSync(socketDir, { recursive: true, force: true });
+    result.claim.release();
+  };
+  try {
+    const worker = await startWorker(folder, socketDir);
+    return {
+      connection: connectionAt(socketDir),
+      owner: true,
+      close: async () => {
+        await stopWorker(worker);
+        release();
+      },
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+function connectionAt(socketDir: string): PgliteServer['connection'] {
+  return { host: socketDir, port: SOCKET_PORT, user: 'postgres', database: 'postgres' };
+}
+
+function socketDirFor(folder: string): string {
+  if (Buffer.byteLength(join(folder, SOCKET_FILE)) <= SOCKET_PATH_LIMIT) return folder;
+  return mkdtempSync(join(tmpdir(), 'feedrank-'));
+}
+
+async function startWorker(folder: string, socketDir: string): Promise<Worker> {
+  const socketPath = join(socketDir, SOCKET_FILE);
+  rmSync(socketPath, { force: true });
+  const workerData: PgliteWorkerData = { databaseDir: join(folder, 'data'), socketPath };
+  const worker = new Worker(new URL('./pglite-worker.ts', import.meta.url), { workerData });
+  const first = await nextReport(worker);
+  if (first.kind === 'ready') {
+    // A crash inside WebAssembly ends the worker only: its clients see lost connections.
+    worker.on('error', () => {});
+    worker.unref();
+    return worker;
+  }
+  await worker.terminate();
+  throw openError(folder, first.kind === 'failed' ? first.reason : 'it ended at once');
+}
+
+async function stopWorker(worker: Worker): Promise<void> {
+  worker.ref();
+  const last = nextReport(worker);
+  worker.postMessage('close');
+  await last;
+  await worker.terminate();
+}
+
+function nextReport(worker: Worker): Promise<PgliteWorkerReport> {
+  return new Promise((resolve) => {
+    worker.once('message', resolve);
+    worker.once('error', (error: unknown) =>
+      resolve({ kind: 'failed', reason: error instanceof Error ? error.message : String(error) }),
+    );
+    worker.once('exit', () => resolve({ kind: 'failed', reason: 'its worker ended' }));
+  });
+}
+
+function openError(folder: string, reason: string): FeedrankError {
+  if (/no space left|ENOSPC/i.test(reason)) {
+    return new FeedrankError(
+      'storage_full',
+      `the embedded database in ${folder} cannot open: the disk is full`,
+    );
+  }
+  return new FeedrankError('unavailable', `the embedded database in ${folder} cannot open: ${reason}`);
+}

@@ -1,0 +1,191 @@
+// EventStore over SQL: engagements, unique per (user, id), and the scans of the offline jobs.
+import type { Edge, EngagementEvent, EventStore, User } from '../../contracts.ts';
+import type { Deadline } from '../../deadline.ts';
+import { invalid } from '../../errors.ts';
+import { EVENT_TYPES, type EventType } from '../../vocabulary.ts';
+import { type EdgeRow, edgeFromRow, USER_COLUMNS, type UserRow, userFromRow } from './postgres-users.ts';
+import type { SqlClient, Statement } from './sql-client.ts';
+import { ERASURE_GUARD } from './sql-erasure-lock.ts';
+import { checkKey, checkOptionalText, checkTime } from './storable.ts';
+
+const CHUNK_ROWS = 5_000;
+
+const APPEND: Statement = {
+  name: 'events_append',
+  text: `
+with ${ERASURE_GUARD}
+insert into events (user_id, id, post_id, type, at, dwell_ms, token, position)
+select r.user_id, r.id, r.post_id, r.type, r.at, r.dwell_ms, r.token, r.position
+from guard, json_to_recordset($1) as r(user_id text, id text, post_id text, type text, at double precision,
+  dwell_ms double precision, token text, position integer)
+order by r.user_id, r.id
+on conflict (user_id, id) do nothing
+returning user_id, id`,
+};
+
+export const EVENT_COLUMNS = 'user_id, id, post_id, type, at, dwell_ms, token, position';
+
+const RECENT: Statement = {
+  name: 'events_recent',
+  text: `select ${EVENT_COLUMNS} from events where user_id = $1 and type <> 'impression'
+order by at desc, id desc limit $2`,
+};
+
+const SCAN_FIRST: Statement = {
+  name: 'events_scan_first',
+  text: `select ${EVENT_COLUMNS} from events order by at, id, user_id limit $1`,
+};
+// `at >= $2` lets the index on (at) start there; the row comparison skips what was read.
+const SCAN_NEXT: Statement = {
+  name: 'events_scan_next',
+  text: `select ${EVENT_COLUMNS} from events where at >= $2 and (at, id, user_id) > ($2, $3, $4)
+order by at, id, user_id limit $1`,
+};
+
+// A user known by edges alone gets a profile made of the id and the time of the first edge.
+const SCAN_USERS: Statement = {
+  name: 'users_scan',
+  text: `
+with page as (
+  select id from (
+    (select id from users where id > $2 order by id limit $1)
+    union
+    (select distinct user_id from edges where user_id > $2 and removed_at is null order by user_id limit $1)
+  ) ids order by id limit $1)
+select page.id,
+  (select row_to_json(u) from (select ${USER_COLUMNS} from users where users.id = page.id) u) as profile,
+  (select json_agg(e order by created_at, kind, target) from (
+    select kind, target, created_at from edges where user_id = page.id and removed_at is null) e) as edges
+from page order by page.id`,
+};
+
+export interface EventRow {
+  user_id: string;
+  id: string;
+  post_id: string;
+  type: EventType;
+  at: number;
+  dwell_ms: number | null;
+  token: string | null;
+  position: number | null;
+}
+
+export class PostgresEvents implements EventStore {
+  readonly #client: SqlClient;
+
+  constructor(client: SqlClient) {
+    this.#client = client;
+  }
+
+  /** All or nothing. Of two events with one (user, id) in a batch the first counts. */
+  async appendEvents(events: readonly EngagementEvent[], deadline: Deadline): Promise<boolean[]> {
+    if (events.length === 0) return [];
+    const firstAt = new Map<string, number>();
+    const rows: ReturnType<typeof toRow>[] = [];
+    const keys = events.map((event, i) => {
+      const row = toRow(event, `events[${i}]`);
+      const key = keyOf(event.userId, event.id);
+      if (!firstAt.has(key)) {
+        firstAt.set(key, i);
+        rows.push(row);
+      }
+      return key;
+    });
+    const stored = new Set<string>();
+    const append = async (run: (values: unknown[]) => Promise<{ user_id: string; id: string }[]>) => {
+      for (let at = 0; at < rows.length; at += CHUNK_ROWS) {
+        const written = await run([JSON.stringify(rows.slice(at, at + CHUNK_ROWS))]);
+        for (const row of written) stored.add(keyOf(row.user_id, row.id));
+      }
+    };
+    if (rows.length <= CHUNK_ROWS) {
+      await append((values) => this.#client.query('storing events', APPEND, values, deadline));
+    } else {
+      await this.#client.transaction('storing events', deadline, (run) =>
+        append((values) => run(APPEND, values)),
+      );
+    }
+    return keys.map((key, i) => firstAt.get(key) === i && stored.has(key));
+  }
+
+  async *scanEvents(batchSize: number): AsyncIterable<EngagementEvent[]> {
+    let rows = await this.#client.scan<EventRow>('scanning events', SCAN_FIRST, [batchSize]);
+    while (rows.length > 0) {
+      yield rows.map(eventFromRow);
+      if (rows.length < batchSize) return;
+      const last = rows[rows.length - 1];
+      const values = [batchSize, last.at, last.id, last.user_id];
+      rows = await this.#client.scan<EventRow>('scanning events', SCAN_NEXT, values);
+    }
+  }
+
+  async recentEvents(userId: string, limit: number, deadline: Deadline): Promise<EngagementEvent[]> {
+    checkKey(userId, 'userId');
+    const rows = await this.#client.query<EventRow>('reading events', RECENT, [userId, limit], deadline);
+    return rows.map(eventFromRow);
+  }
+
+  async *scanUsers(batchSize: number): AsyncIterable<{ user: User; edges: Edge[] }[]> {
+    let after = '';
+    while (true) {
+      const rows = await this.#client.scan<{
+        id: string;
+        profile: UserRow | null;
+        edges: EdgeRow[] | null;
+      }>('scanning users', SCAN_USERS, [batchSize, after]);
+      if (rows.length === 0) return;
+      yield rows.map(({ id, profile, edges }) => ({
+        user: profile ? userFromRow(profile) : { id, createdAt: edges?.[0]?.created_at ?? 0 },
+        edges: (edges ?? []).map((edge) => edgeFromRow(id, edge)),
+      }));
+      if (rows.length < batchSize) return;
+      after = rows[rows.length - 1].id;
+    }
+  }
+}
+
+export function eventFromRow(row: EventRow): EngagementEvent {
+  const event: EngagementEvent = {
+    id: row.id,
+    userId: row.user_id,
+    postId: row.post_id,
+    type: row.type,
+    at: row.at,
+  };
+  if (row.dwell_ms !== null) event.dwellMs = row.dwell_ms;
+  if (row.token !== null) event.token = row.token;
+  if (row.position !== null) event.position = row.position;
+  return event;
+}
+
+function keyOf(userId: string, id: string): string {
+  return `${userId}\0${id}`;
+}
+
+function toRow(event: EngagementEvent, field: string) {
+  checkKey(event.userId, `${field}.userId`);
+  checkKey(event.id, `${field}.id`);
+  checkKey(event.postId, `${field}.postId`);
+  if (!EVENT_TYPES.includes(event.type)) {
+    throw invalid(`${field}.type`, `must be one of ${EVENT_TYPES.join(', ')}`);
+  }
+  checkTime(event.at, `${field}.at`);
+  if (event.dwellMs != null && !(Number.isFinite(event.dwellMs) && event.dwellMs >= 0)) {
+    throw invalid(`${field}.dwellMs`, 'must be a number of milliseconds, 0 or more');
+  }
+  checkOptionalText(event.token, `${field}.token`);
+  const position = event.position;
+  if (position != null && !(Number.isInteger(position) && position >= 0 && position <= 0x7fffffff)) {
+    throw invalid(`${field}.position`, 'must be an integer, 0 or more');
+  }
+  return {
+    user_id: event.userId,
+    id: event.id,
+    post_id: event.postId,
+    type: event.type,
+    at: event.at,
+    dwell_ms: event.dwellMs,
+    token: event.token,
+    position: event.position,
+  };
+}

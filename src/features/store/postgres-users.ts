@@ -1,0 +1,187 @@
+// UserStore over SQL: profiles, edges, erasure. A removed edge stays as a tombstone for the change feed.
+import type { Edge, EdgeKind, User, UserStore } from '../../contracts.ts';
+import type { Deadline } from '../../deadline.ts';
+import { invalid } from '../../errors.ts';
+import type { SqlClient, Statement } from './sql-client.ts';
+import { ERASURE_GUARD, LOCK_FOR_ERASURE } from './sql-erasure-lock.ts';
+import { checkKey, checkOptionalText, checkTexts, checkTime } from './storable.ts';
+
+const CHUNK_ROWS = 5_000;
+const EDGE_KINDS: readonly EdgeKind[] = ['follow', 'block', 'mute_author', 'mute_word', 'mute_topic'];
+
+const PUT: Statement = {
+  name: 'users_put',
+  text: `
+with ${ERASURE_GUARD}
+insert into users as u (id, created_at, languages, country, topics, show_sensitive)
+select r.id, r.created_at, r.languages, r.country, r.topics, r.show_sensitive
+from guard, json_to_recordset($1) as r(
+  id text, created_at double precision, languages jsonb, country text, topics jsonb, show_sensitive boolean)
+order by r.id
+on conflict (id) do update set created_at = excluded.created_at, languages = excluded.languages,
+  country = excluded.country, topics = excluded.topics, show_sensitive = excluded.show_sensitive,
+  txid = excluded.txid, seq = excluded.seq
+where (u.created_at, u.languages, u.country, u.topics, u.show_sensitive) is distinct from
+  (excluded.created_at, excluded.languages, excluded.country, excluded.topics, excluded.show_sensitive)`,
+};
+
+const ADD_EDGES: Statement = {
+  name: 'edges_add',
+  text: `
+with ${ERASURE_GUARD}
+insert into edges as e (user_id, kind, target, created_at)
+select r.user_id, r.kind, r.target, r.created_at
+from guard, json_to_recordset($1) as r(user_id text, kind text, target text, created_at double precision)
+order by r.user_id, r.kind, r.target
+on conflict (user_id, kind, target) do update set created_at = excluded.created_at, removed_at = null,
+  txid = excluded.txid, seq = excluded.seq
+where e.removed_at is not null`,
+};
+
+const REMOVE_EDGES: Statement = {
+  name: 'edges_remove',
+  text: `
+with ${ERASURE_GUARD}, doomed as (
+  select e.user_id, e.kind, e.target from guard, json_to_recordset($1) as r(user_id text, kind text, target text)
+  join edges e on (e.user_id, e.kind, e.target) = (r.user_id, r.kind, r.target)
+  where e.removed_at is null order by 1, 2, 3 for update of e)
+update edges e set removed_at = $2, txid = pg_current_xact_id(), seq = nextval('change_seq')
+from doomed d where (e.user_id, e.kind, e.target) = (d.user_id, d.kind, d.target)`,
+};
+
+export const USER_COLUMNS = 'id, created_at, languages, country, topics, show_sensitive';
+
+const GET_USER: Statement = {
+  name: 'users_get',
+  text: `
+select (select row_to_json(u) from (select ${USER_COLUMNS} from users where id = $1) u) as profile,
+  (select json_agg(e order by created_at, kind, target) from (
+    select kind, target, created_at from edges where user_id = $1 and removed_at is null) e) as edges`,
+};
+
+const ERASE: Statement = {
+  name: 'users_erase',
+  text: `
+with gone_user as (delete from users where id = $1 returning 1),
+  gone_edges as (delete from edges where user_id = $1 returning 1),
+  gone_events as (delete from events where user_id = $1 returning 1),
+  gone_log as (delete from serving_log where user_id = $1 returning 1),
+  gone as (select (select count(*) from gone_user) + (select count(*) from gone_edges)
+    + (select count(*) from gone_events) + (select count(*) from gone_log) as rows)
+insert into erasures (user_id, erased_at) select $1, $2 from gone where rows > 0 returning user_id`,
+};
+
+export interface UserRow {
+  id: string;
+  created_at: number;
+  languages: string[] | null;
+  country: string | null;
+  topics: string[] | null;
+  show_sensitive: boolean | null;
+}
+
+export interface EdgeRow {
+  kind: EdgeKind;
+  target: string;
+  created_at: number;
+}
+
+export class PostgresUsers implements UserStore {
+  readonly #client: SqlClient;
+
+  constructor(client: SqlClient) {
+    this.#client = client;
+  }
+
+  /** All or nothing; of two profiles with one id the last is stored. */
+  async putUsers(users: readonly User[], deadline: Deadline): Promise<void> {
+    const rows = new Map(users.map((user, i) => [user.id, userToRow(user, `users[${i}]`)]));
+    await this.#write('storing users', PUT, [...rows.values()], [], deadline);
+  }
+
+  async getUser(id: string, deadline: Deadline): Promise<{ user: User | null; edges: Edge[] } | null> {
+    checkKey(id, 'id');
+    const [row] = await this.#client.query<{ profile: UserRow | null; edges: EdgeRow[] | null }>(
+      'reading a user',
+      GET_USER,
+      [id],
+      deadline,
+    );
+    if (!row.profile && !row.edges) return null;
+    return {
+      user: row.profile ? userFromRow(row.profile) : null,
+      edges: (row.edges ?? []).map((edge) => edgeFromRow(id, edge)),
+    };
+  }
+
+  async setEdges(edges: readonly Edge[], on: boolean, deadline: Deadline): Promise<void> {
+    const rows = new Map(
+      edges.map((edge, i) => {
+        const row = edgeToRow(edge, `edges[${i}]`);
+        return [JSON.stringify([row.user_id, row.kind, row.target]), row];
+      }),
+    );
+    const statement = on ? ADD_EDGES : REMOVE_EDGES;
+    await this.#write('storing edges', statement, [...rows.values()], on ? [] : [Date.now()], deadline);
+  }
+
+  async eraseUser(id: string, deadline: Deadline): Promise<boolean> {
+    checkKey(id, 'id');
+    return this.#client.transaction('erasing a user', deadline, async (run) => {
+      await run(LOCK_FOR_ERASURE);
+      const rows = await run(ERASE, [id, Date.now()]);
+      return rows.length > 0;
+    });
+  }
+
+  async #write(what: string, statement: Statement, rows: object[], rest: unknown[], deadline: Deadline) {
+    if (rows.length === 0) return;
+    if (rows.length <= CHUNK_ROWS) {
+      await this.#client.query(what, statement, [JSON.stringify(rows), ...rest], deadline);
+      return;
+    }
+    await this.#client.transaction(what, deadline, async (run) => {
+      for (let at = 0; at < rows.length; at += CHUNK_ROWS) {
+        await run(statement, [JSON.stringify(rows.slice(at, at + CHUNK_ROWS)), ...rest]);
+      }
+    });
+  }
+}
+
+export function userFromRow(row: UserRow): User {
+  const user: User = { id: row.id, createdAt: row.created_at };
+  if (row.languages !== null) user.languages = row.languages;
+  if (row.country !== null) user.country = row.country;
+  if (row.topics !== null) user.topics = row.topics;
+  if (row.show_sensitive !== null) user.showSensitive = row.show_sensitive;
+  return user;
+}
+
+export function edgeFromRow(userId: string, row: EdgeRow): Edge {
+  return { userId, kind: row.kind, target: row.target, createdAt: row.created_at };
+}
+
+function userToRow(user: User, field: string) {
+  checkKey(user.id, `${field}.id`);
+  checkTime(user.createdAt, `${field}.createdAt`);
+  checkTexts(user.languages, `${field}.languages`);
+  checkOptionalText(user.country, `${field}.country`);
+  checkTexts(user.topics, `${field}.topics`);
+  return {
+    id: user.id,
+    created_at: user.createdAt,
+    languages: user.languages,
+    country: user.country,
+    topics: user.topics,
+    show_sensitive: user.showSensitive,
+  };
+}
+
+function edgeToRow(edge: Edge, field: string) {
+  checkKey(edge.userId, `${field}.userId`);
+  if (!EDGE_KINDS.includes(edge.kind))
+    throw invalid(`${field}.kind`, `must be one of ${EDGE_KINDS.join(', ')}`);
+  checkKey(edge.target, `${field}.target`);
+  checkTime(edge.createdAt, `${field}.createdAt`);
+  return { user_id: edge.userId, kind: edge.kind, target: edge.target, created_at: edge.createdAt };
+}

@@ -1,0 +1,165 @@
+// A pg Pool behind deadlines: one place for checkout, time limits, transactions, retries and error mapping.
+// Works the same over Postgres and over PGlite's socket. Called by the postgres-*.ts adapters.
+import pg from 'pg';
+import { type Deadline, deadlineIn, raceDeadline } from '../../deadline.ts';
+import { FeedrankError } from '../../errors.ts';
+import { isRetryable, sqlError } from './sql-errors.ts';
+
+export interface SqlClientOptions {
+  connection: { connectionString: string } | { host: string; port: number; user: string; database: string };
+  /** Connections in the pool. */
+  poolSize: number;
+  /** Upper bound of any statement, on the server, whatever the caller's deadline. */
+  statementTimeoutMs: number;
+  /** Named (prepared) statements: off where connections share one session, as over PGlite. */
+  prepared: boolean;
+}
+
+export interface Statement {
+  /** Unique in the program: the prepared statement's name. */
+  name: string;
+  text: string;
+}
+
+type Row = Record<string, unknown>;
+
+export type Run = <R = Row>(statement: Statement, values?: unknown[]) => Promise<R[]>;
+
+const INT8_OID = 20;
+const TRANSACTION_TRIES = 3;
+
+// int8 (counts, sequence numbers) as numbers: all of ours stay below 2^53.
+const types = {
+  getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
+    oid === INT8_OID && format !== 'binary'
+      ? Number
+      : // biome-ignore lint/suspicious/noExplicitAny: pg's overloads do not take a plain number
+        pg.types.getTypeParser(oid as any, format as any)) as typeof pg.types.getTypeParser,
+};
+
+export class SqlClient {
+  readonly #pool: pg.Pool;
+  readonly #prepared: boolean;
+  readonly #statementTimeoutMs: number;
+  #closed = false;
+
+  constructor(options: SqlClientOptions) {
+    this.#prepared = options.prepared;
+    this.#statementTimeoutMs = options.statementTimeoutMs;
+    this.#pool = new pg.Pool({
+      ...options.connection,
+      max: options.poolSize,
+      idleTimeoutMillis: 30_000,
+      connectionTimeoutMillis: options.statementTimeoutMs,
+      statement_timeout: options.statementTimeoutMs,
+      idle_in_transaction_session_timeout: options.statementTimeoutMs * 2,
+      application_name: 'feedrank',
+      keepAlive: true,
+      allowExitOnIdle: true,
+      types,
+    });
+    // An idle connection that breaks is dropped by the pool; without a handler it would end the process.
+    this.#pool.on('error', () => {});
+  }
+
+  /** One statement in its own transaction. */
+  async query<R = Row>(
+    what: string,
+    statement: Statement,
+    values: unknown[],
+    deadline: Deadline,
+  ): Promise<R[]> {
+    return this.#withConnection(what, deadline, (run) => run<R>(statement, values));
+  }
+
+  /** Reads of the offline jobs: no caller's deadline, only the server's limit per statement. */
+  async scan<R = Row>(what: string, statement: Statement, values: unknown[]): Promise<R[]> {
+    return this.query(what, statement, values, deadlineIn(this.#statementTimeoutMs));
+  }
+
+  /** Commits when `work` resolves, rolls back when it throws; run again after a deadlock. */
+  async transaction<T>(what: string, deadline: Deadline, work: (run: Run) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#withConnection(what, deadline, async (run, client) => {
+          const limit = Math.max(1, Math.ceil(Math.min(deadline.remainingMs(), this.#statementTimeoutMs)));
+          await client.query(`begin; set local statement_timeout = ${limit}`);
+          try {
+            const value = await work(run);
+            await run({ name: '', text: 'commit' });
+            return value;
+          } catch (error) {
+            await client.query('rollback').catch(() => {});
+            throw error;
+          }
+        });
+      } catch (error) {
+        const cause = (error as FeedrankError).cause;
+        if (attempt >= TRANSACTION_TRIES || !isRetryable(cause) || deadline.remainingMs() === 0) throw error;
+      }
+    }
+  }
+
+  /** Resolves when the database answers. */
+  async ping(deadline: Deadline): Promise<void> {
+    await this.query('database ping', { name: 'ping', text: 'select 1' }, [], deadline);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#pool.end();
+  }
+
+  async #withConnection<T>(
+    what: string,
+    deadline: Deadline,
+    work: (run: Run, client: pg.PoolClient) => Promise<T>,
+  ): Promise<T> {
+    const client = await this.#checkOut(what, deadline);
+    let broken = true;
+    const run: Run = async <R>(statement: Statement, values?: unknown[]) => {
+      const remainingMs = deadline.remainingMs();
+      if (remainingMs <= 0) throw new FeedrankError('timeout', `${what}: no time left`);
+      const config = {
+        name: this.#prepared && statement.name !== '' ? statement.name : undefined,
+        text: statement.text,
+        values,
+        query_timeout: Math.ceil(remainingMs),
+      };
+      const result = await client.query(config);
+      return result.rows as R[];
+    };
+    // A connection that breaks during checkout reports it to the query in progress; this keeps the process alive.
+    const ignore = () => {};
+    client.on('error', ignore);
+    try {
+      const value = await work(run, client);
+      broken = false;
+      return value;
+    } catch (error) {
+      // The server's own complaint leaves the connection usable; a timeout or a broken socket does not.
+      broken = typeof (error as { severity?: unknown }).severity !== 'string';
+      throw sqlError(error, what);
+    } finally {
+      client.off('error', ignore);
+      client.release(broken);
+    }
+  }
+
+  async #checkOut(what: string, deadline: Deadline): Promise<pg.PoolClient> {
+    if (this.#closed) throw new FeedrankError('unavailable', `${what}: the store is closed`);
+    if (deadline.remainingMs() <= 0) throw new FeedrankError('timeout', `${what}: no time left`);
+    const pending = this.#pool.connect();
+    try {
+      return await raceDeadline(pending, deadline, what);
+    } catch (error) {
+      // A connection that arrives after its caller gave up goes back to the pool.
+      pending.then(
+        (client) => client.release(),
+        () => {},
+      );
+      throw sqlError(error, what);
+    }
+  }
+}

@@ -1,0 +1,38 @@
+// Opens the online user state: Redis when a URL is given, LMDB in the data folder otherwise. compose and the scripts
+// call it; nothing outside knows which of the two answers.
+import type { SessionStore, StateStore } from '../../contracts.ts';
+import type { Deadline } from '../../deadline.ts';
+import { LmdbStateStore } from './lmdb-state-store.ts';
+import { RedisStateStore } from './redis-state-store.ts';
+
+export interface OnlineStore extends StateStore, SessionStore {
+  readonly kind: 'redis' | 'lmdb';
+  /** Resolves when the store answers; throws FeedrankError `unavailable` or `timeout` otherwise. */
+  ping(deadline: Deadline): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface StateStoreOptions {
+  /** `redis://…`; absent = LMDB in `dataDir`. */
+  redisUrl?: string;
+  dataDir: string;
+  /** A user's state is forgotten this long after its last write; rebuilt from the SQL store. Default 30 days. */
+  ttlMs?: number;
+  /** Put before every Redis key. Default `feedrank:`. */
+  keyPrefix?: string;
+}
+
+const DEFAULT_TTL_MS = 30 * 24 * 3_600_000;
+
+/** A Redis that cannot be reached does not stop the opening: its calls fail with `unavailable` until it is back. */
+export async function openStateStore(options: StateStoreOptions): Promise<OnlineStore> {
+  const ttlMs = options.ttlMs ?? DEFAULT_TTL_MS;
+  if (options.redisUrl) {
+    return RedisStateStore.open({
+      redisUrl: options.redisUrl,
+      ttlMs,
+      keyPrefix: options.keyPrefix ?? 'feedrank:',
+    });
+  }
+  return LmdbStateStore.open({ dataDir: options.dataDir, ttlMs });
+}

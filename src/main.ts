@@ -1,0 +1,28 @@
+// The process: configuration → compose → listen → drain on SIGTERM or SIGINT.
+import { pino } from 'pino';
+import { composeService } from './compose.ts';
+import { readConfig } from './config.ts';
+import { messageOf } from './errors.ts';
+
+const DRAIN_MS = 20_000;
+
+try {
+  const config = readConfig();
+  const logger = pino({ level: config.LOG_LEVEL });
+  const service = await composeService(config, logger);
+  let draining = false;
+  const drain = async (signal: string) => {
+    if (draining) return;
+    draining = true;
+    logger.info({ signal }, 'draining');
+    setTimeout(() => process.exit(1), DRAIN_MS).unref();
+    await service.close();
+    process.exit(0);
+  };
+  process.on('SIGTERM', drain);
+  process.on('SIGINT', drain);
+  await service.app.listen({ host: config.HOST, port: config.PORT });
+} catch (error) {
+  console.error(`feedrank: ${messageOf(error)}`);
+  process.exit(1);
+}

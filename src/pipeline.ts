@@ -1,0 +1,121 @@
+// The straight line of a feed request, inside a feed worker: retrieve → rank → re-rank → answer. All I/O is over
+// before it starts; same query, generation, rules and seed give the same slate.
+import type { Retriever } from './candidates/retrieve.ts';
+import type {
+  Catalogue,
+  FeedAnswer,
+  FeedQuery,
+  PostExplanation,
+  RankedSet,
+  SlateEntry,
+  SlatePost,
+  Stage,
+} from './contracts.ts';
+import type { RankerLadder } from './ranking/ranker-ladder.ts';
+import type { ValueModel } from './ranking/value-model.ts';
+import { rerank } from './rerank/rerank.ts';
+import type { RulesConfig } from './rerank/rules-config.ts';
+import { HEADS, type Head, SOURCES } from './vocabulary.ts';
+
+/** What a request runs on; a generation's parts with the rules of the moment. */
+export interface PipelineParts {
+  catalogue: Catalogue;
+  retriever: Retriever;
+  ladder: RankerLadder;
+  value: ValueModel;
+  /** How the nearest posts are searched, for explain: `hnsw`, `exact`, `none`. */
+  search: string;
+  rules: RulesConfig;
+  rulesVersion: string;
+  /** hash64 pairs of pinned posts. */
+  pinned: Uint32Array;
+}
+
+/** Time left to re-ranking, presentation and the way back (bench feed: about 2 ms, with room for a busy core). */
+const AFTER_RANKING_MS = 10;
+
+/** Runs one request to its end. A stage that fails falls down its own ladder and is named in `degraded`. */
+export async function runPipeline(query: FeedQuery, parts: PipelineParts): Promise<FeedAnswer> {
+  const { catalogue, retriever, ladder, value, rules } = parts;
+  const retrieved = retriever.retrieve(query, catalogue, parts.pinned);
+  const { candidates } = retrieved;
+
+  const rankedAt = performance.now();
+  const rankBy = query.deadlineAtMs - AFTER_RANKING_MS;
+  const { ranked, degraded } = await ladder.rank(query, catalogue, candidates, rankBy, value);
+  const rerankedAt = performance.now();
+  const slate = rerank({ ranked, candidates, catalogue, query, rules });
+  const presentedAt = performance.now();
+
+  const posts = slate.map((entry) => present(entry, ranked, query, retrieved.candidates, parts));
+  const stageMs: Partial<Record<Stage, number>> = {
+    retrieve: retrieved.retrieveMs,
+    filter: retrieved.filterMs,
+    encode: ranked.encodeMs,
+    rank: rerankedAt - rankedAt - ranked.encodeMs,
+    rerank: presentedAt - rerankedAt,
+    present: performance.now() - presentedAt,
+  };
+  return {
+    requestId: query.requestId,
+    generation: catalogue.generation,
+    model: ranked.model,
+    rules: parts.rulesVersion,
+    search: parts.search,
+    posts,
+    degraded: [...retrieved.degraded, ...degraded],
+    stageMs,
+    counts: { retrieved: retrieved.retrieved, kept: retrieved.kept, ranked: ranked.size },
+    ...(query.explain === 2
+      ? {
+          dropped: retrieved.removed.map(({ row, reason }) => ({ postId: catalogue.keyOf(row), reason })),
+        }
+      : {}),
+  };
+}
+
+function present(
+  entry: SlateEntry,
+  ranked: RankedSet,
+  query: FeedQuery,
+  candidates: { similarity: Float32Array; sources: Uint8Array; sourceRanks: Uint16Array },
+  parts: PipelineParts,
+): SlatePost {
+  const candidate = ranked.candidate[entry.ranked];
+  const bits = candidates.sources[candidate];
+  const probabilities = probabilitiesOf(ranked, entry.ranked);
+  return {
+    postId: parts.catalogue.keyOf(entry.row),
+    score: entry.score,
+    propensity: entry.propensity,
+    similarity: candidates.similarity[candidate],
+    sources: SOURCES.filter((_, i) => bits & (1 << i)),
+    probabilities,
+    ...(query.explain > 0
+      ? { explain: explain(entry, candidate, ranked, candidates.sourceRanks, parts) }
+      : {}),
+  };
+}
+
+function probabilitiesOf(ranked: RankedSet, at: number): Record<Head, number> | null {
+  if (ranked.probabilities === null) return null;
+  const from = at * HEADS.length;
+  const values = ranked.probabilities;
+  return Object.fromEntries(HEADS.map((head, i) => [head, values[from + i]])) as Record<Head, number>;
+}
+
+function explain(
+  entry: SlateEntry,
+  candidate: number,
+  ranked: RankedSet,
+  sourceRanks: Uint16Array,
+  { value }: PipelineParts,
+): PostExplanation {
+  const ranks = SOURCES.map((source, i) => ({ source, rank: sourceRanks[candidate * SOURCES.length + i] }));
+  return {
+    sources: ranks.filter(({ rank }) => rank > 0),
+    heads: ranked.probabilities ? value.explain(ranked.probabilities, entry.ranked * HEADS.length) : [],
+    rules: entry.rules,
+    rankedPosition: entry.ranked,
+  };
+}

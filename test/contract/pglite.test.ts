@@ -1,0 +1,6 @@
+import { describe } from 'vitest';
+import { sqlStoreContract } from './sql-store-contract.ts';
+
+describe('PGlite', () => {
+  sqlStoreContract(async () => ({}));
+});

@@ -1,0 +1,154 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Embedder, runBuildIndex } from '../../scripts/build-index/run.ts';
+import { loadGeneration } from '../../src/candidates/index/artifact.ts';
+import type { EngagementEvent, Post } from '../../src/contracts.ts';
+import { deadlineIn } from '../../src/deadline.ts';
+import { openSqlStore, type SqlStore } from '../../src/features/store/postgres-store.ts';
+import { type OnlineStore, openStateStore } from '../../src/features/store/state-store.ts';
+import { hash32 } from '../../src/hashing.ts';
+import { FIELD, RECORD_WORDS } from '../../src/post-record.ts';
+import { DIM } from '../../src/vocabulary.ts';
+
+const HOUR = 3_600_000;
+const TOWER = 'post-tower@1';
+
+/** A vector by topic and id; users are the mean of what they engaged with, as the tower's simplest case. */
+function unit(parts: Float32Array[]): Float32Array {
+  const sum = new Float32Array(DIM);
+  for (const part of parts) for (let i = 0; i < DIM; i++) sum[i] += part[i];
+  const norm = Math.hypot(...sum);
+  return sum.map((value) => value / norm);
+}
+function direction(key: string): Float32Array {
+  return Float32Array.from({ length: DIM }, (_, i) => (hash32(`${key} ${i}`) / 2 ** 32) * 2 - 1);
+}
+function joined(vectors: Float32Array[]): Float32Array {
+  const out = new Float32Array(vectors.length * DIM);
+  vectors.forEach((vector, i) => {
+    out.set(vector, i * DIM);
+  });
+  return out;
+}
+const embedder: Embedder = {
+  dim: DIM,
+  postTower: TOWER,
+  embedPosts: async (posts) =>
+    joined(posts.map((post) => unit([direction(post.topic ?? ''), direction(post.id)]))),
+  embedUsers: async (users) => joined(users.map((user) => unit(user.vectors))),
+};
+
+describe('runBuildIndex on the embedded stores', () => {
+  let dataDir = '';
+  let sqlStore: SqlStore;
+  let stateStore: OnlineStore;
+  const now = Date.now();
+  const deadline = () => deadlineIn(30_000);
+  const posts: Post[] = Array.from({ length: 400 }, (_, i) => ({
+    id: `p${i}`,
+    authorId: `author${i % 20}`,
+    createdAt: now - (400 - i) * HOUR,
+    title: `About topic ${i % 4}`,
+    topic: `topic${i % 4}`,
+  }));
+  let next = 0;
+  const event = (userId: string, postId: string, type: EngagementEvent['type'], hoursAgo: number) => ({
+    id: `e${next++}`,
+    userId,
+    postId,
+    type,
+    at: now - hoursAgo * HOUR,
+  });
+
+  beforeAll(async () => {
+    dataDir = await mkdtemp(join(tmpdir(), 'feedrank-run-build-'));
+    sqlStore = await openSqlStore({ dataDir });
+    stateStore = await openStateStore({ dataDir });
+    await sqlStore.putPosts(posts, deadline());
+    await sqlStore.putUsers([{ id: 'reader', createdAt: now - 500 * HOUR, languages: ['en'] }], deadline());
+    await sqlStore.setEdges(
+      [{ userId: 'reader', kind: 'follow', target: 'author3', createdAt: now - HOUR }],
+      true,
+      deadline(),
+    );
+    await sqlStore.appendEvents(
+      [
+        event('reader', 'p300', 'impression', 30),
+        event('reader', 'p300', 'click', 20),
+        event('reader', 'p304', 'like', 10),
+        event('reader', 'p308', 'like', 9),
+        event('reader', 'p308', 'unlike', 8),
+        event('reader', 'p399', 'click', 7),
+        event('passer-by', 'p301', 'share', 6),
+      ],
+      deadline(),
+    );
+    await sqlStore.deletePost('p399', deadline());
+  }, 60_000);
+
+  afterAll(async () => {
+    await stateStore?.close();
+    await sqlStore?.close();
+    await rm(dataDir, { recursive: true, force: true });
+  });
+
+  it('indexes what is stored and writes every user’s state with a vector of the new index', async () => {
+    const indexDir = join(dataDir, 'index');
+    const stages = new Set<string>();
+    const position = await sqlStore.position(deadline());
+    const summary = await runBuildIndex({
+      indexDir,
+      sqlStore,
+      stateStore,
+      embedder,
+      onProgress: ({ stage }) => stages.add(stage),
+    });
+    expect(summary.manifest).toMatchObject({ rows: 399, tower: TOWER, position, events: 6 });
+    expect(summary.usersWritten).toBe(2);
+    expect(stages).toContain('users');
+
+    const { table } = (await loadGeneration(indexDir))!;
+    expect(table.rowOfId('p399')).toBe(-1);
+    expect(table.records.f32[table.rowOfId('p304') * RECORD_WORDS + FIELD.likes]).toBe(1);
+    expect(table.records.f32[table.rowOfId('p308') * RECORD_WORDS + FIELD.likes]).toBe(0);
+
+    const reader = (await stateStore.getState('reader', TOWER, deadline()))!;
+    expect(reader.history.map(({ postId, type }) => `${type} ${postId}`)).toEqual([
+      'like p304',
+      'click p300',
+    ]);
+    expect(reader.history[0]).toMatchObject({ authorId: 'author4', topic: 'topic0', at: now - 10 * HOUR });
+    expect(reader.user).toMatchObject({ id: 'reader', languages: ['en'] });
+    expect(reader.edges.map(({ target }) => target)).toEqual(['author3']);
+    expect(reader.seen).toHaveLength(3 * 2);
+    const vectors = ['p304', 'p300'].map((id) => {
+      const row = table.rowOfId(id);
+      return table.vectors.slice(row * DIM, (row + 1) * DIM);
+    });
+    unit(vectors).forEach((value, i) => {
+      expect(reader.embedding![i]).toBeCloseTo(value, 2);
+    });
+
+    const other = (await stateStore.getState('passer-by', TOWER, deadline()))!;
+    expect(other.history.map(({ postId }) => postId)).toEqual(['p301']);
+    expect(other.user).not.toBeNull();
+    expect(other.embedding).not.toBeNull();
+  }, 60_000);
+
+  it('sees later posts in the next build and leaves users alone when asked to', async () => {
+    await sqlStore.putPosts([{ id: 'new', authorId: 'author1', createdAt: now, title: 'New' }], deadline());
+    const indexDir = join(dataDir, 'index');
+    const { manifest, usersWritten } = await runBuildIndex({
+      indexDir,
+      sqlStore,
+      stateStore: null,
+      embedder,
+    });
+    expect([manifest.rows, usersWritten]).toEqual([400, 0]);
+    const loaded = (await loadGeneration(indexDir))!;
+    expect(loaded.manifest.version).toBe(manifest.version);
+    expect(loaded.table.keyOf(399)).toBe('new');
+  }, 60_000);
+});

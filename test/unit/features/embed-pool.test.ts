@@ -1,0 +1,83 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { EmbedPool } from '../../../src/features/embed-pool.ts';
+import { PostTower } from '../../../src/features/post-tower.ts';
+import { largestDifference, POST_TOWER, USER_TOWER } from './towers.ts';
+
+describe('embed pool', () => {
+  let pool: EmbedPool | undefined;
+  afterEach(async () => {
+    await pool?.close();
+    pool = undefined;
+  });
+  const start = (workers: number) =>
+    EmbedPool.start({ postTowerDir: POST_TOWER, userTowerDir: USER_TOWER, workers });
+
+  it('embeds in workers what the tower embeds alone, in order, across jobs', async () => {
+    pool = await start(2);
+    const posts = Array.from({ length: 700 }, (_, i) => ({ text: `title ${i} on subject ${i % 17}` }));
+    const tower = await PostTower.load(POST_TOWER);
+    const expected = await tower.embed(posts);
+    await tower.release();
+    const vectors = await pool.embedPosts(posts);
+    expect(vectors).toHaveLength(700 * 64);
+    expect(largestDifference(vectors, expected)).toBeLessThan(1e-5);
+    expect(pool.postTower).toBe('post-tower@1');
+  });
+
+  it('embeds users and knows the cold-start vector', async () => {
+    pool = await start(1);
+    const [users, none] = await Promise.all([
+      pool.embedUsers([{ vectors: [], types: [], ageHours: [] }]),
+      pool.embedPosts([]),
+    ]);
+    expect(largestDifference(users, pool.coldStart())).toBeLessThan(1e-6);
+    expect(none).toHaveLength(0);
+  });
+
+  it('refuses to start on a folder that is not a tower, naming it', async () => {
+    const options = { postTowerDir: '/nowhere/tower', userTowerDir: USER_TOWER, workers: 2 };
+    await expect(EmbedPool.start(options)).rejects.toThrow(/nowhere\/tower/);
+  });
+
+  it('answers running jobs on close and refuses later ones', async () => {
+    pool = await start(1);
+    const running = pool.embedPosts([{ text: 'a last post' }]);
+    await pool.close();
+    expect(await running).toHaveLength(64);
+    await expect(pool.embedPosts([{ text: 'too late' }])).rejects.toThrow(/closed/);
+  });
+
+  it('answers a post it cannot read with an error, and goes on', async () => {
+    pool = await start(1);
+    await expect(pool.embedPosts([null as never])).rejects.toThrow(/embedding failed/);
+    expect(await pool.embedPosts([{ text: 'the next post' }])).toHaveLength(64);
+  });
+
+  it('rejects the job of a worker that dies, and replaces the worker', async () => {
+    const deaths: Error[] = [];
+    pool = await EmbedPool.start({
+      postTowerDir: POST_TOWER,
+      userTowerDir: USER_TOWER,
+      workers: 1,
+      script: new URL('./dying-embed-worker.ts', import.meta.url),
+      onWorkerExit: (error) => deaths.push(error),
+    });
+    await expect(pool.embedPosts([{ text: 'die' }])).rejects.toThrow(/an embed worker ended: exit code 3/);
+    expect(await pool.embedPosts([{ text: 'live' }])).toHaveLength(64);
+    expect(deaths).toHaveLength(1);
+  });
+
+  it('stops replacing workers that only die, and then refuses instead of waiting for ever', async () => {
+    pool = await EmbedPool.start({
+      postTowerDir: POST_TOWER,
+      userTowerDir: USER_TOWER,
+      workers: 1,
+      respawnDelayMs: 1,
+      script: new URL('./dying-embed-worker.ts', import.meta.url),
+    });
+    for (let i = 0; i < 6; i++) {
+      await expect(pool.embedPosts([{ text: 'die' }])).rejects.toThrow(/an embed worker ended/);
+    }
+    await expect(pool.embedPosts([{ text: 'live' }])).rejects.toThrow(/an embed worker ended/);
+  });
+});
