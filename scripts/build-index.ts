@@ -20,7 +20,7 @@ const HELP = `usage: npm run build-index -- [flags]
   --k K                  candidates that recall is measured at, 10–8192 (default 1000)
   --search KIND          auto: the cheapest that reaches the target; hnsw or exact: only that (default auto)
   --m M                  links of a post in the graph, 4–64 (default 16)
-  --ef-construction EF   breadth of the search at insertion, 10–2000 (default 200)
+  --ef-construction EF   breadth of the search at insertion, 10–2000 (default: 100, from 250,000 posts 200)
   --keep N               versions to keep, the new one included (default 3)
   --workers N            embedding workers (default: cores, at most 8)
   --no-users             leave the users' online state alone
@@ -37,7 +37,7 @@ interface Flags {
   k: number;
   search: 'auto' | 'exact' | 'hnsw';
   m: number;
-  efConstruction: number;
+  efConstruction: number | undefined;
   keep: number;
   workers: number;
   users: boolean;
@@ -54,7 +54,7 @@ function readFlags(argv: string[]): Flags | null {
       k: { type: 'string', default: '1000' },
       search: { type: 'string', default: 'auto' },
       m: { type: 'string', default: '16' },
-      'ef-construction': { type: 'string', default: '200' },
+      'ef-construction': { type: 'string' },
       keep: { type: 'string', default: '3' },
       workers: { type: 'string', default: String(Math.min(8, availableParallelism())) },
       'no-users': { type: 'boolean', default: false },
@@ -76,7 +76,10 @@ function readFlags(argv: string[]): Flags | null {
     k: whole('--k', values.k, 10, 8192),
     search,
     m: whole('--m', values.m, 4, 64),
-    efConstruction: whole('--ef-construction', values['ef-construction'], 10, 2000),
+    efConstruction:
+      values['ef-construction'] === undefined
+        ? undefined
+        : whole('--ef-construction', values['ef-construction'], 10, 2000),
     keep: whole('--keep', values.keep, 1, 1000),
     workers: whole('--workers', values.workers, 1, 64),
     users: !values['no-users'],

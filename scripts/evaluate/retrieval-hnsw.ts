@@ -22,7 +22,7 @@ export interface TowerIndex {
 }
 
 /** null when the addon is usable, else the reason why not. */
-export async function hnswMissing(): Promise<string | null> {
+async function hnswMissing(): Promise<string | null> {
   try {
     await loadAddon();
     return null;
@@ -31,25 +31,32 @@ export async function hnswMissing(): Promise<string | null> {
   }
 }
 
-async function loadAddon(): Promise<typeof hnswlib> {
-  const module = await import('hnswlib-node');
-  return module.default ?? module;
+async function loadAddon(): Promise<Pick<typeof hnswlib, 'HierarchicalNSW'>> {
+  return (await import('hnswlib-node')).default;
+}
+
+export interface BuildOptions {
+  towers: Towers;
+  /** [users, width]: the exact best items of each user, to calibrate against. */
+  pools: Uint32Array;
+  /** The user's own items. */
+  owns: (user: number) => ReadonlySet<number>;
+  /** How many searches will follow, and when the last must have ended. */
+  searches: number;
+  deadlineMs: number;
+  onProgress: (done: number, total: number) => void;
 }
 
 /**
  * Inner products of vectors of unequal length ruin a graph's recall, so one more dimension makes every item equally
  * long, and the order by distance is the order by inner product (Bachrach et al., RecSys 2014).
- * `pools` [users, width]: the exact best items of each user, to calibrate against; `owns` the user's own items.
+ * A string where the build would not end in time, or the addon is missing: the reason.
  */
-export async function buildTowerIndex(
-  towers: Towers,
-  pools: Uint32Array,
-  owns: (user: number) => ReadonlySet<number>,
-  onProgress: (done: number, total: number) => void,
-): Promise<TowerIndex> {
-  const { dim, items, users } = towers;
+export async function buildTowerIndex(options: BuildOptions): Promise<TowerIndex | string> {
+  const missing = await hnswMissing();
+  if (missing !== null) return missing;
+  const { dim, items } = options.towers;
   const itemCount = items.length / dim;
-  const userCount = users.length / dim;
   const began = Date.now();
   const { HierarchicalNSW } = await loadAddon();
   const index = new HierarchicalNSW('l2', dim + 1);
@@ -63,13 +70,14 @@ export async function buildTowerIndex(
     for (let d = 0; d < dim; d++) point[d] = finite(items[item * dim + d]);
     point[dim] = Math.sqrt(Math.max(0, largest - squares[item]));
     index.addPoint(point, item);
-    if (item % 1000 === 0) {
-      onProgress(item, itemCount);
-      await new Promise((next) => setImmediate(next));
+    if ((item + 1) % 1000 !== 0) continue;
+    options.onProgress(item + 1, itemCount);
+    await new Promise((next) => setImmediate(next));
+    const expectedMs = ((Date.now() - began) / (item + 1)) * itemCount;
+    if (began + expectedMs > options.deadlineMs) {
+      return `building the graph of ${itemCount} items takes more time than the budget leaves`;
     }
   }
-  const buildSeconds = (Date.now() - began) / 1000;
-
   const search = (user: Float32Array, own: ReadonlySet<number>): Uint32Array => {
     for (let d = 0; d < dim; d++) point[d] = finite(user[d]);
     point[dim] = 0;
@@ -77,24 +85,40 @@ export async function buildTowerIndex(
     const found = index.searchKnn(point, k).neighbors.filter((item) => !own.has(item));
     return Uint32Array.from(found.slice(0, POOL));
   };
+  const result = { ef: 0, poolRecall: 0, buildSeconds: (Date.now() - began) / 1000, search };
+  const setEf = (ef: number) => index.setEf(Math.min(ef, itemCount));
+  return calibrate(result, setEf, options);
+}
+
+/** Climbs the ladder to the target, or as far as the searches still end in time. */
+function calibrate(index: TowerIndex, setEf: (ef: number) => void, options: BuildOptions): TowerIndex {
+  const { towers, pools, owns, searches, deadlineMs } = options;
+  const { dim, users } = towers;
+  const userCount = users.length / dim;
   const width = pools.length / userCount;
-  const result: TowerIndex = { ef: 0, poolRecall: 0, buildSeconds, search };
   const step = Math.max(1, Math.floor(userCount / CALIBRATION_USERS));
   for (const ef of EF_LADDER) {
-    index.setEf(Math.min(ef, itemCount));
+    setEf(ef);
+    const began = Date.now();
     let hits = 0;
     let wanted = 0;
-    for (let user = 0; user < userCount; user += step) {
+    let tried = 0;
+    for (let user = 0; user < userCount; user += step, tried++) {
       const exact = poolOf(pools, width, user);
-      const found = new Set(search(users.subarray(user * dim, (user + 1) * dim), owns(user)));
+      const found = new Set(index.search(users.subarray(user * dim, (user + 1) * dim), owns(user)));
       for (const item of exact) if (found.has(item)) hits++;
       wanted += exact.length;
     }
-    result.ef = ef;
-    result.poolRecall = hits / Math.max(1, wanted);
-    if (result.poolRecall >= TARGET_RECALL) break;
+    const searchMs = (Date.now() - began) / tried;
+    if (index.ef > 0 && Date.now() + searchMs * searches > deadlineMs) {
+      setEf(index.ef);
+      break;
+    }
+    index.ef = ef;
+    index.poolRecall = hits / Math.max(1, wanted);
+    if (index.poolRecall >= TARGET_RECALL) break;
   }
-  return result;
+  return index;
 }
 
 function squaredLength(values: Float32Array, from: number, dim: number): number {

@@ -2,7 +2,7 @@
 import type { ItemGraph } from '../../src/candidates/item-graph.ts';
 import { blend, GraphPool, POOL, poolOf, type Towers } from './retrieval-blend.ts';
 import { historyOf, type RawPairs, type TrainingSet } from './retrieval-data.ts';
-import { buildTowerIndex, hnswMissing, type TowerIndex } from './retrieval-hnsw.ts';
+import { buildTowerIndex } from './retrieval-hnsw.ts';
 import { BestList, type Quality, QualityMean, TOP } from './retrieval-metrics.ts';
 
 export interface TestInput {
@@ -15,6 +15,7 @@ export interface TestInput {
   graphAlone: ItemGraph;
   graph: ItemGraph;
   weight: number;
+  deadlineMs: number;
   say: (text: string) => void;
 }
 
@@ -22,7 +23,7 @@ export interface TestFigures {
   /** The stage as served: pools from the approximate index (exact where there is none) and from the graph. */
   blended: Quality;
   exact: Quality;
-  /** null where hnswlib cannot be loaded. */
+  /** null where hnswlib cannot be loaded or the budget leaves no time for it. */
   hnsw: Quality | null;
   graph: Quality;
   testUsers: number;
@@ -35,14 +36,24 @@ export async function measureTest(input: TestInput): Promise<TestFigures> {
   const width = pools.length / all.userCount;
   const { dim } = towers;
   const own = (user: number) => new Set(historyOf(all, user));
-  const reason = await hnswMissing();
-  let index: TowerIndex | null = null;
-  if (reason === null) {
-    index = await buildTowerIndex(towers, pools, own, (done, total) => {
+  const built = await buildTowerIndex({
+    towers,
+    pools,
+    owns: own,
+    searches: test.size,
+    // Half of what is left: the graph and the blend take their part of every user too.
+    deadlineMs: (Date.now() + input.deadlineMs) / 2,
+    onProgress: (done, total) => {
       if (done % 10_000 === 0) say(`hnsw: ${done} of ${total} items`);
-    });
-    say(`hnsw: ef ${index.ef} finds ${(index.poolRecall * 100).toFixed(1)} % of the exact pools`);
-  }
+    },
+  });
+  const index = typeof built === 'string' ? null : built;
+  const reason = typeof built === 'string' ? built : undefined;
+  say(
+    index === null
+      ? `hnsw: ${reason}`
+      : `hnsw: ef ${index.ef} finds ${(index.poolRecall * 100).toFixed(1)} %`,
+  );
   const popular = mostPopular(all.items, all.itemCount);
   const means = {
     blended: new QualityMean(),
@@ -90,7 +101,7 @@ export async function measureTest(input: TestInput): Promise<TestFigures> {
     testUsers: means.blended.users,
     index:
       index === null
-        ? { kind: 'exact', reason: reason ?? undefined }
+        ? { kind: 'exact', reason }
         : { kind: 'hnsw', ef: index.ef, poolRecall: index.poolRecall, buildSeconds: index.buildSeconds },
   };
 }

@@ -2,12 +2,13 @@
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { ensurePython } from '../train/python-env.ts';
 import { POOL, type Towers } from './retrieval-blend.ts';
 
 const TRAINER = resolve(import.meta.dirname, '../train/retrieval.py');
 
 export interface TrainerOptions {
+  /** Interpreter that has scripts/train/requirements.txt. */
+  python: string;
   work: string;
   seed: number;
   threads: number;
@@ -26,8 +27,7 @@ export interface TrainerResult {
 
 /** `tune` chooses hyper-parameters on the validation split, `fit` trains with them on everything. */
 export async function runTrainer(step: 'tune' | 'fit', options: TrainerOptions): Promise<TrainerResult> {
-  const python = await ensurePython();
-  const { work, seed, threads, seconds, fitSeconds } = options;
+  const { python, work, seed, threads, seconds, fitSeconds } = options;
   const flags = {
     work,
     seed,

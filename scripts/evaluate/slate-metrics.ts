@@ -1,5 +1,7 @@
 // Metrics of one ordered list against known gains. Pure; called by demo.ts.
 
+const GREEDY_POOL = 3_000;
+
 /** Discount of 0-based position k: 1 / log2(k + 2) (Järvelin & Kekäläinen, 2002). */
 export function discount(position: number): number {
   return 1 / Math.log2(position + 2);
@@ -25,20 +27,25 @@ export function dcg(
 
 /** The k items of largest gain, best first; items of gain 0 are left out. Ties by item. */
 export function idealList(gains: Float32Array, k: number): number[] {
-  const items = [...gains.keys()].filter((item) => gains[item] > 0);
+  const floor = k < gains.length ? gains.slice().sort()[gains.length - k] : 0;
+  const items: number[] = [];
+  for (let item = 0; item < gains.length; item++) {
+    if (gains[item] >= floor && gains[item] > 0) items.push(item);
+  }
   return items.sort((a, b) => gains[b] - gains[a] || a - b).slice(0, k);
 }
 
 /**
  * The list made by always taking the item of largest gain × factor: the usual stand-in for the ideal of a gain that
- * depends on the list (finding the true one is NP-hard; alpha-nDCG, Clarke et al., 2008, does the same). Factors ≤ 1.
+ * depends on the list (finding the true one is NP-hard; alpha-nDCG, Clarke et al., 2008, does the same). Factors ≤ 1;
+ * only the GREEDY_POOL items of largest gain are looked at.
  */
 export function greedyIdealList(
   gains: Float32Array,
   k: number,
   factor: (before: readonly number[], item: number) => number,
 ): number[] {
-  const items = idealList(gains, gains.length);
+  const items = idealList(gains, GREEDY_POOL);
   const taken = new Set<number>();
   const list: number[] = [];
   while (list.length < Math.min(k, items.length)) {

@@ -137,8 +137,11 @@ export function generateWorld(given: WorldOptions): World {
     similarity: (subTopic, other) => space.similarity[subTopic * space.size + other],
     exposureOf: (index) => posts.exposureTotals[index] - (index ? posts.exposureTotals[index - 1] : 0),
     trueAffinity,
-    affinities: (user, at = to) =>
-      Float32Array.from({ length: options.posts }, (_, index) => trueAffinity(user, index, at)),
+    affinities: (user, at = to) => {
+      const all = new Float32Array(options.posts);
+      for (let index = 0; index < all.length; index++) all[index] = trueAffinity(user, index, at);
+      return all;
+    },
     fatigue: (recent, index) => fatigue(posts, recent, index),
     eligible: (user) => {
       const allowed = new Uint8Array(options.posts).fill(1);

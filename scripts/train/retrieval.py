@@ -88,10 +88,11 @@ def fit(work: Path, clock: Clock, arguments: argparse.Namespace) -> dict:
     weight = chosen['softmax'].pop('weight')
     chosen['softmax'].pop('dim')
     towers = [encode(pairs, sides)]
+    reserve = scoring_seconds(towers[0], pairs, arguments.pool)
     if weight > 0:
         options = SoftmaxOptions(**chosen['softmax'])
         tower = SoftmaxTower(pairs, start, options, arguments.seed)
-        until = time.monotonic() + clock.left * 0.7
+        until = time.monotonic() + clock.left - reserve
         for epoch in range(options.epochs):
             if not tower.epoch(until):
                 clock.say(f'stopped in epoch {epoch + 1}: the time is needed for what follows')
@@ -191,6 +192,14 @@ class SoftmaxSearch:
             if best != FIRST_WEIGHT:
                 break
         return best
+
+
+def scoring_seconds(tower: tuple[np.ndarray, np.ndarray], pairs: sp.csr_matrix, pool: int) -> float:
+    """What scoring every user will take, from one block, with half as much again for the joint tower's width."""
+    users = np.arange(min(SCORE_BLOCK, pairs.shape[0]))
+    began = time.monotonic()
+    top_items(torch.from_numpy(tower[0][users]) @ torch.from_numpy(tower[1]).T, pairs, users, pool)
+    return (time.monotonic() - began) * 1.5 * pairs.shape[0] / len(users)
 
 
 def write_towers(

@@ -163,6 +163,7 @@ def main() -> None:
     cli.add_argument('--label-column', default='subreddit')
     cli.add_argument('--cache', type=Path, help='.npz of the hashed corpus, made when absent')
     cli.add_argument('--teacher', type=Path, help='.npz written by teacher.py')
+    cli.add_argument('--teacher-name', default='all-MiniLM-L6-v2', help='for the manifest')
     cli.add_argument('--out', type=Path, default=Path('models'))
     cli.add_argument('--version', default='1')
     cli.add_argument('--seed', type=int, default=1)
@@ -193,7 +194,7 @@ def main() -> None:
         'gates': tower.gates.tolist(),
         'metrics': {'agreement10': measured, 'validAgreement10': round(found['validAgreement10'], 4), 'history': found['history']},
         'data': {'posts': len(corpus['sub']), 'labels': len(corpus['names']), 'trainLabels': int((found['part'] == 0).sum()),
-                 'seed': args.seed, 'teacher': bool(args.teacher), 'trainSeconds': round(time.monotonic() - began)},
+                 'seed': args.seed, 'teacher': args.teacher_name if args.teacher else None, 'epochs': args.epochs, 'trainSeconds': round(time.monotonic() - began)},
     }
     print(write_model(args.out / 'post-tower' / args.version, onnx_bytes, manifest, golden))
 

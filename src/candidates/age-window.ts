@@ -4,7 +4,7 @@ import { createdAtMs } from '../post-record.ts';
 import type { AgeWindow } from './source.ts';
 
 /** Clocks of posting machines may be ahead by this much before a post counts as from the future. */
-export const CLOCK_SKEW_MS = 5 * 60_000;
+const CLOCK_SKEW_MS = 5 * 60_000;
 
 /** Posts of the last `maxAgeHours`; null = of any age. */
 export function ageWindow(catalogue: Catalogue, nowMs: number, maxAgeHours: number | null): AgeWindow {

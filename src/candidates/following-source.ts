@@ -26,7 +26,7 @@ export class FollowingSource implements CandidateSource {
     if (this.#newest.capacity !== wanted) this.#newest = new TopRows(wanted);
     this.#newest.clear();
     const stride = looked === 0 ? 1 : authors / looked;
-    const offset = looked < authors ? query.seed % authors : 0;
+    const offset = looked < authors ? (query.seed >>> 0) % authors : 0;
     for (let i = 0; i < looked; i++) {
       const author = (offset + Math.floor(i * stride)) % authors;
       this.#walk(catalogue, window, catalogue.newestByAuthor(follows[2 * author], follows[2 * author + 1]));

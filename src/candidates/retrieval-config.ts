@@ -6,7 +6,7 @@ const share = (value: number, text: string) => z.number().min(0).max(4).default(
 const count = (value: number, max: number, text: string) =>
   z.number().int().min(0).max(max).default(value).describe(text);
 
-export const retrievalConfigSchema = z.strictObject({
+const retrievalConfigSchema = z.strictObject({
   quotas: z
     .strictObject({
       nearest: share(1, 'posts nearest to the user vector'),

@@ -48,7 +48,9 @@ export class EmbedPool {
   userTower = '';
   readonly #options: EmbedPoolOptions;
   readonly #members = new Set<Member>();
-  readonly #queue: Job[] = [];
+  /** Users and single posts pass bulk work (imports, re-embedding), which is cut into jobs. */
+  readonly #urgent: Job[] = [];
+  readonly #bulk: Job[] = [];
   #coldStart: Float32Array = new Float32Array(0);
   #nextId = 1;
   #deaths = 0;
@@ -97,13 +99,14 @@ export class EmbedPool {
     if (this.#dead) throw this.#dead;
     if (rows.length === 0) return new Float32Array(0);
     const jobs = Math.ceil(rows.length / JOB_SIZE);
-    if (this.#queue.length > 0 && this.#queue.length + jobs > (this.#options.queueLimit ?? QUEUE_LIMIT)) {
+    const queue = jobs === 1 ? this.#urgent : this.#bulk;
+    if (queue.length > 0 && queue.length + jobs > (this.#options.queueLimit ?? QUEUE_LIMIT)) {
       throw new FeedrankError('overloaded', 'the embedding queue is full', { retryAfterSeconds: 1 });
     }
     const parts: Promise<Float32Array>[] = [];
     for (let at = 0; at < rows.length; at += JOB_SIZE) {
       const part = work(rows.slice(at, at + JOB_SIZE));
-      parts.push(new Promise((resolve, reject) => this.#queue.push({ work: part, resolve, reject })));
+      parts.push(new Promise((resolve, reject) => queue.push({ work: part, resolve, reject })));
     }
     this.#dispatch();
     const vectors = await Promise.all(parts);
@@ -115,9 +118,9 @@ export class EmbedPool {
 
   #dispatch(): void {
     for (const member of this.#members) {
-      if (this.#queue.length === 0) return;
       if (!member.ready || member.job) continue;
-      const job = this.#queue.shift()!;
+      const job = this.#urgent.shift() ?? this.#bulk.shift();
+      if (!job) return;
       const request: EmbedRequest = { id: this.#nextId++, ...job.work };
       try {
         member.worker.postMessage(request);
@@ -191,11 +194,15 @@ export class EmbedPool {
     }
     if (this.#members.size > 0) return;
     this.#dead = error;
-    for (const job of this.#queue.splice(0)) job.reject(error);
+    this.#rejectWaiting(error);
+  }
+
+  #rejectWaiting(error: Error): void {
+    for (const job of [...this.#urgent.splice(0), ...this.#bulk.splice(0)]) job.reject(error);
   }
 
   async #shutDown(): Promise<void> {
-    for (const job of this.#queue.splice(0)) job.reject(closed());
+    this.#rejectWaiting(closed());
     const members = [...this.#members];
     for (const { worker } of members) worker.postMessage({ id: 0, kind: 'close' } satisfies EmbedRequest);
     await Promise.all(members.map((member) => member.exited));

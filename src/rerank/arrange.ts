@@ -66,6 +66,9 @@ export function arrange(draft: Draft, plan: Arrangement): Placed[] {
   const best = (limit: number, eligible: (item: number) => boolean, defers = false) => {
     let level = -1;
     let items: number[] = [];
+    // What a constraint with nothing open blocks, it blocks for all: no item reaches a higher level.
+    const closed = constraints.findIndex((constraint) => constraint.open === 0);
+    const highest = closed < 0 ? constraints.length : closed;
     let before = draft.size;
     for (let at = next[before]; at < draft.size; at = next[at]) {
       const item = draft.order[at];
@@ -85,7 +88,7 @@ export function arrange(draft: Draft, plan: Arrangement): Placed[] {
         items = [];
       }
       if (count === level && items.length < limit) items.push(item);
-      if (level === constraints.length && items.length >= limit) break;
+      if (level === highest && items.length >= limit) break;
     }
     return { items, level };
   };

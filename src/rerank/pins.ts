@@ -1,6 +1,6 @@
 // Pinned posts: put at their position whatever their score, where they are among the ranked.
 
-import { hash64, packHashes } from '../hashing.ts';
+import { hash64 } from '../hashing.ts';
 import type { Draft } from './draft.ts';
 import type { RulesConfig } from './rules-config.ts';
 
@@ -17,11 +17,6 @@ export function pinnedItems(draft: Draft, pins: RulesConfig['pins'], length: num
     }
   }
   return pinned;
-}
-
-/** hash64 pairs of the posts pinned now: what retrieval must include so that pins can hold. */
-export function pinnedKeys(rules: RulesConfig, nowMs: number): Uint32Array {
-  return packHashes(activePins(rules.pins, nowMs).map((pin) => pin.postId));
 }
 
 function activePins(pins: RulesConfig['pins'], nowMs: number): RulesConfig['pins'] {

@@ -13,6 +13,7 @@ export function followedShare(draft: Draft, config: RulesConfig['network']): Con
   let followed = 0;
   return {
     name: 'followed-share',
+    open: draft.size,
     allows: (item) =>
       draft.followed[item] === 1
         ? followed + 1 <= Math.ceil(maxFollowedShare * (placed + 1))

@@ -1,7 +1,7 @@
 // The business rules of the re-ranker: schema, defaults and their meaning. Plain JSON, sent to workers as it is.
 import { z } from 'zod';
 import { FeedrankError } from '../errors.ts';
-import { HEADS, LANGUAGES, SOURCES } from '../vocabulary.ts';
+import { LANGUAGES, SOURCES } from '../vocabulary.ts';
 
 const hours = z.number().min(0).max(1e6);
 const shareOf = (value: number, text: string) => z.number().min(0).max(1).default(value).describe(text);
@@ -55,11 +55,7 @@ const conditionSchema = z
   })
   .describe('all given conditions must hold; none given = every post');
 
-export const rulesConfigSchema = z.strictObject({
-  weights: z
-    .partialRecord(z.enum(HEADS), z.number().min(-1000).max(1000))
-    .default({})
-    .describe("value model: weight of each head's probability; heads left out keep the ranker's own weight"),
+const rulesConfigSchema = z.strictObject({
   boosts: z
     .array(
       z.strictObject({
@@ -85,7 +81,7 @@ export const rulesConfigSchema = z.strictObject({
     .strictObject({
       method: z.enum(['dpp', 'mmr', 'none']).default('dpp'),
       pool: z.number().int().min(1).max(500).default(150).describe('best posts that are re-ordered'),
-      depth: z.number().int().min(1).max(500).default(60).describe('positions filled by the method'),
+      depth: z.number().int().min(1).max(500).default(50).describe('positions filled by the method'),
       theta: z
         .number()
         .min(0)

@@ -1,6 +1,8 @@
 // How many of the last `window − 1` placed items share an item's key: what decays and caps count.
 
 export class WindowCounts {
+  /** Number of distinct keys. */
+  readonly keys: number;
   readonly #keys: Int32Array;
   readonly #window: number;
   readonly #counts: Uint16Array;
@@ -12,7 +14,8 @@ export class WindowCounts {
     this.#window = window;
     let largest = -1;
     for (const key of keys) if (key > largest) largest = key;
-    this.#counts = new Uint16Array(largest + 1);
+    this.keys = largest + 1;
+    this.#counts = new Uint16Array(this.keys);
   }
 
   /** Items of the same key that would stand in one window with `item`, were it placed next. */
@@ -21,15 +24,17 @@ export class WindowCounts {
     return key < 0 ? 0 : this.#counts[key];
   }
 
+  /** The placed item that no longer counts once another is placed; −1 when there is none. */
+  leaving(): number {
+    const at = this.#placed.length + 1 - this.#window;
+    return this.#window > 1 && at >= 0 ? this.#placed[at] : -1;
+  }
+
   place(item: number): void {
-    if (this.#window > 1) {
-      const key = this.#keys[item];
-      if (key >= 0) this.#counts[key]++;
-    }
+    const left = this.leaving();
     this.#placed.push(item);
-    const leaving = this.#placed.length - this.#window;
-    if (leaving < 0 || this.#window <= 1) return;
-    const left = this.#keys[this.#placed[leaving]];
-    if (left >= 0) this.#counts[left]--;
+    if (this.#window <= 1) return;
+    if (this.#keys[item] >= 0) this.#counts[this.#keys[item]]++;
+    if (left >= 0 && this.#keys[left] >= 0) this.#counts[this.#keys[left]]--;
   }
 }

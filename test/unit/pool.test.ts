@@ -60,7 +60,10 @@ describe('WorkerPool', () => {
   });
 
   it("passes a worker's error on with its code", async () => {
-    await expect(start(1).run('fail', null, soon())).rejects.toMatchObject({ code: 'internal', message: 'as told' });
+    await expect(start(1).run('fail', null, soon())).rejects.toMatchObject({
+      code: 'internal',
+      message: 'as told',
+    });
   });
 
   it('refuses work after it was closed', async () => {

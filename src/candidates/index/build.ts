@@ -22,7 +22,7 @@ import { TableBuilder } from './build-table.ts';
 import { calibrate, syntheticQueries } from './calibration.ts';
 import { openExactScan } from './exact-index.ts';
 import { checkGraphFile } from './graph-file.ts';
-import { type GraphOptions, HnswIndex, hnswUnavailable } from './hnsw-index.ts';
+import { HnswIndex, hnswUnavailable } from './hnsw-index.ts';
 import type { PostTable } from './post-table.ts';
 import { newHits } from './search-table.ts';
 import { SCAN_BELOW_ROWS } from './two-tier-index.ts';
@@ -58,6 +58,7 @@ export interface BuildOptions {
   k?: number;
   targetRecall?: number;
   m?: number;
+  /** Default by the number of rows. */
   efConstruction?: number;
   /** `exact` builds no graph; `hnsw` serves from the graph even where the scan is cheaper. */
   search?: 'auto' | 'exact' | 'hnsw';
@@ -93,10 +94,10 @@ async function build(options: BuildOptions): Promise<Manifest> {
   const version = newVersion();
   const folder = await temporaryFolder(options.indexDir, version);
   const report = options.onProgress ?? (() => {});
-  const graphOptions = { m: options.m ?? 16, efConstruction: options.efConstruction ?? 200 };
   const absent = options.search === 'exact' ? 'the scan was asked for' : await hnswUnavailable();
-  const graphFrom = absent === null ? (options.graphFromRows ?? SCAN_BELOW_ROWS) : Number.POSITIVE_INFINITY;
-  const builder = new TableBuilder(version, graphOptions, graphFrom, report);
+  const fromRows = absent === null ? (options.graphFromRows ?? SCAN_BELOW_ROWS) : Number.POSITIVE_INFINITY;
+  const plan = { m: options.m ?? 16, efConstruction: options.efConstruction ?? null, fromRows };
+  const builder = new TableBuilder(version, plan, report);
   try {
     await builder.addPosts(options.posts, options.embed, options.inFlight ?? 6);
     const events = options.events ? await builder.addEvents(options.events, options.onEvent) : 0;
@@ -105,7 +106,7 @@ async function build(options: BuildOptions): Promise<Manifest> {
     const enough = users.length >= MIN_QUERIES;
     const queries = enough ? users : syntheticQueries(builder.table, MIN_QUERIES * 3);
 
-    const draft = await write(folder, version, builder, graphOptions, absent, options, events);
+    const draft = await write(folder, version, builder, absent, options, events);
     builder.release();
     report({ stage: 'verify', done: 0, total: draft.rows });
     const generation = await loadFolder(folder, draft, { liveCapacity: 0 });
@@ -141,13 +142,12 @@ async function write(
   folder: string,
   version: string,
   builder: TableBuilder,
-  graphOptions: GraphOptions,
   absent: string | null,
   options: BuildOptions,
   events: number,
 ): Promise<Manifest> {
-  const { table } = builder;
-  await mustFit(folder, table.rows * bytesPerRow(graphOptions.m));
+  const { table, graphOptions } = builder;
+  await mustFit(folder, table.rows * bytesPerRow(graphOptions?.m ?? 0));
   const files = await writeTable(folder, table);
   options.onProgress?.({ stage: 'write', done: table.rows, total: table.rows });
   const seconds = await builder.finishGraph(join(folder, GRAPH_FILE));
@@ -168,7 +168,10 @@ async function write(
     authors: table.authorTable.size,
     keyBytes: table.keys.offsets[table.rows],
     events,
-    graph: seconds === null ? null : { ...graphOptions, buildSeconds: Math.round(seconds * 10) / 10 },
+    graph:
+      seconds === null || !graphOptions
+        ? null
+        : { ...graphOptions, buildSeconds: Math.round(seconds * 10) / 10 },
     graphAbsent:
       seconds === null ? (absent ?? `${table.rows} rows are scanned faster than a graph is walked`) : null,
     search: { kind: 'exact', ef: null },
@@ -183,9 +186,10 @@ async function write(
   };
 }
 
-/** Vectors, records, keys and author of a row, and its place in the graph: vector, links, label, a few upper links. */
+/** Vector, record, id and author of a row; with links (`m` > 0) also its vector, links and label in the graph. */
 function bytesPerRow(m: number): number {
-  return 256 + 128 + 40 + 64 + 256 + (2 * m + 1) * 4 + 8 + m * 2;
+  const graph = m > 0 ? 256 + (2 * m + 1) * 4 + 8 + m * 2 : 0;
+  return 256 + 128 + 40 + 64 + graph;
 }
 
 /** Ahead of writing, since hnswlib reports success on a full disk. */

@@ -20,7 +20,7 @@ function branch(kind: Change['kind'] | 'any_post', table: string, body: string):
   where (txid, seq) > ($1::xid8, $2::bigint) and txid < ${XMIN} order by txid, seq limit $3)`;
 }
 
-export const READ: Statement = {
+const READ: Statement = {
   name: 'changes_read',
   text: `
 select txid::text as txid, seq, kind, body, ${XMIN}::text as xmin,

@@ -28,6 +28,10 @@ export type Run = <R = Row>(statement: Statement, values?: unknown[]) => Promise
 const INT8_OID = 20;
 const TRANSACTION_TRIES = 3;
 
+// Every statement here follows an index. Without statistics (PGlite has no autovacuum, a server has none right after
+// an import) the planner sorts whole tables instead: 2.5 s against 34 ms for 5,000 of 200,000 changes.
+const PLANNER_SETTINGS = 'set enable_bitmapscan = off; set enable_seqscan = off';
+
 // int8 (counts, sequence numbers) as numbers: all of ours stay below 2^53.
 const types = {
   getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
@@ -57,7 +61,10 @@ export class SqlClient {
       keepAlive: true,
       allowExitOnIdle: true,
       types,
-    });
+      onConnect: async (client: pg.ClientBase) => {
+        await client.query(PLANNER_SETTINGS);
+      },
+    } as pg.PoolConfig);
     // An idle connection that breaks is dropped by the pool; without a handler it would end the process.
     this.#pool.on('error', () => {});
   }

@@ -155,6 +155,7 @@ export async function openWorld(
   const context: AppContext = {
     config: apiConfigSchema.parse({
       cursorSecret: SECRET,
+      docs: false,
       exploreShare: 0,
       rateLimitPerMinute: 0,
       userRateLimitPerMinute: 0,

@@ -34,6 +34,31 @@ describe('embed pool', () => {
     expect(none).toHaveLength(0);
   });
 
+  it('lets a user pass a bulk of posts', async () => {
+    pool = await start(1);
+    const order: string[] = [];
+    const posts = Array.from({ length: 3000 }, (_, i) => ({ text: `imported title ${i}` }));
+    await Promise.all([
+      pool.embedPosts(posts).then(() => order.push('bulk')),
+      pool.embedUsers([{ vectors: [], types: [], ageHours: [] }]).then(() => order.push('user')),
+    ]);
+    expect(order).toEqual(['user', 'bulk']);
+  });
+
+  it('refuses work beyond its queue limit', async () => {
+    pool = await EmbedPool.start({
+      postTowerDir: POST_TOWER,
+      userTowerDir: USER_TOWER,
+      workers: 1,
+      queueLimit: 2,
+    });
+    const post = [{ text: 'one of many' }];
+    const results = await Promise.allSettled(Array.from({ length: 8 }, () => pool!.embedPosts(post)));
+    const refused = results.filter((result) => result.status === 'rejected');
+    expect(refused.length).toBeGreaterThan(0);
+    for (const { reason } of refused) expect(reason).toMatchObject({ code: 'overloaded' });
+  });
+
   it('refuses to start on a folder that is not a tower, naming it', async () => {
     const options = { postTowerDir: '/nowhere/tower', userTowerDir: USER_TOWER, workers: 2 };
     await expect(EmbedPool.start(options)).rejects.toThrow(/nowhere\/tower/);

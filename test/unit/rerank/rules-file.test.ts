@@ -37,7 +37,7 @@ describe('parseRules', () => {
     [{ authorCap: { perwindow: 3 } }, 'rules.authorCap'],
     [{ network: { minFollowedShare: 0.8, maxFollowedShare: 0.2 } }, 'rules.network.minFollowedShare'],
     [{ pins: [{ postId: 'p', position: 1.5 }] }, 'rules.pins.0.position'],
-    [{ weights: { click: Number.NaN } }, 'rules.weights.click'],
+    [{ freshSlots: { maxAgeHours: Number.NaN } }, 'rules.freshSlots.maxAgeHours'],
     [null, 'rules'],
   ])('names the bad key of %j', (value, field) => {
     expect(() => parseRules(value)).toThrow(

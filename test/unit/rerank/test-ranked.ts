@@ -1,4 +1,5 @@
 // Ranked lists over a small real catalogue, for the tests of re-ranking.
+import type { PostTable } from '../../../src/candidates/index/post-table.ts';
 import type { CandidateSet, FeedQuery, RankedSet } from '../../../src/contracts.ts';
 import { rerank } from '../../../src/rerank/rerank.ts';
 import { parseRules } from '../../../src/rerank/rules-config.ts';
@@ -6,7 +7,7 @@ import { SOURCES } from '../../../src/vocabulary.ts';
 import { buildTable, feedQuery, type TestPost } from '../candidates/test-world.ts';
 
 /** Everything off that reorders: each test switches on what it is about. */
-export const PLAIN = {
+const PLAIN = {
   diversity: { method: 'none' },
   authorCap: { perWindow: null, decay: 1 },
   topicCap: { perWindow: null, decay: 1 },
@@ -14,7 +15,7 @@ export const PLAIN = {
   freshSlots: { every: null },
 };
 
-export function rankAll(scores: readonly number[]): { ranked: RankedSet; candidates: CandidateSet } {
+function rankAll(scores: readonly number[]): { ranked: RankedSet; candidates: CandidateSet } {
   const size = scores.length;
   const order = [...scores.keys()].sort((a, b) => scores[b] - scores[a] || a - b);
   return {
@@ -36,6 +37,9 @@ export function rankAll(scores: readonly number[]): { ranked: RankedSet; candida
   };
 }
 
+/** Tests that re-rank one list under many seeds build its table once. */
+const TABLES = new WeakMap<readonly TestPost[], PostTable>();
+
 /** Re-ranks posts that score 1, 1 − 1/n, … in the given order unless `scores` says otherwise. */
 export function rerankPosts(
   posts: readonly TestPost[],
@@ -43,7 +47,8 @@ export function rerankPosts(
   query: Partial<FeedQuery> = {},
   scores: readonly number[] = posts.map((_, i) => 1 - i / (posts.length + 1)),
 ) {
-  const table = buildTable(posts, posts.length);
+  const table = TABLES.get(posts) ?? buildTable(posts, posts.length);
+  TABLES.set(posts, table);
   const { ranked, candidates } = rankAll(scores);
   const slate = rerank({
     ranked,

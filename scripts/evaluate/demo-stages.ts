@@ -1,0 +1,116 @@
+// `npm run evaluate -- demo`: what each stage adds, on a generated world with known affinities. Composes the service
+// in this process, asks it for slates with explanations, and reads every stage's order off them.
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { composeService } from '../../src/compose.ts';
+import { readConfig } from '../../src/config.ts';
+import type { SlatePost } from '../../src/contracts.ts';
+import { deadlineIn } from '../../src/deadline.ts';
+import type { SlateMaker } from '../../src/slate-maker.ts';
+import { buildWorld } from '../demo/build-world.ts';
+import { generateWorld } from '../generate/world.ts';
+import { type FlagValues, integerFlag, runCommand, textFlag } from '../import/command.ts';
+import { startProgress } from '../import/progress.ts';
+import { type DemoLists, evaluateDemo } from './demo-evaluation.ts';
+
+const K = 50;
+const SLATE_MS = 10_000;
+
+const HELP = `
+npm run evaluate -- demo [flags]
+
+Makes a world (once, kept in --cache), serves it in this process, and compares with the true affinities: the order of
+the nearest-neighbour search alone, of the ranker, and of the slate, next to random, newest and most popular.
+
+  --posts N --users M --seed S   the world (default 100000, 5000, 1)
+  --sample U                     users asked for (default 300)
+  --cache DIR                    where worlds are kept (default .cache/evaluate)
+  --json FILE                    write the figures to a file instead of stdout
+  --help`;
+
+export async function runDemoEvaluation(argv: string[]): Promise<void> {
+  await runCommand(
+    {
+      help: HELP,
+      flags: Object.fromEntries(
+        ['posts', 'users', 'seed', 'sample', 'cache'].map((name) => [name, { type: 'string' as const }]),
+      ),
+      run: evaluateStages,
+    },
+    argv,
+  );
+}
+
+async function evaluateStages(flags: FlagValues): Promise<object> {
+  const posts = integerFlag(flags, 'posts', 100_000, 2000, 5_000_000);
+  const users = integerFlag(flags, 'users', 5000, 10, 1_000_000);
+  const seed = integerFlag(flags, 'seed', 1, 0, 2 ** 31);
+  const dataDir = join(textFlag(flags, 'cache') ?? '.cache/evaluate', `demo-${posts}-${users}-${seed}`);
+  // Made anew each time: features are read as of now, and a kept world would have aged.
+  rmSync(dataDir, { recursive: true, force: true });
+  mkdirSync(dataDir, { recursive: true });
+  const world = generateWorld({ posts, users, seed, now: Date.now() });
+  const config = readConfig({ ...process.env, DATA_DIR: dataDir, DATABASE_URL: '', REDIS_URL: '' });
+  await buildWorld(world, { dataDir, modelsDir: config.MODELS_DIR, efConstruction: 80 });
+  const service = await composeService(config, pino({ level: 'warn' }));
+  const progress = startProgress('evaluate');
+  try {
+    const models = new Set<string>();
+    const evaluation = await evaluateDemo({
+      world,
+      sample: integerFlag(flags, 'sample', 300, 1, users),
+      k: K,
+      lists: (userId) => stageLists(service.slates, userId, config.CANDIDATES, config.SLATE_SIZE, models),
+      onProgress: progress.update,
+    });
+    progress.stop();
+    return { ...world.options, models: [...models], ...evaluation };
+  } finally {
+    await service.close();
+  }
+}
+
+/** Each stage's first K posts for one user, from the explanations of a slate as long as the candidate set. */
+async function stageLists(
+  slates: SlateMaker,
+  userId: string,
+  candidates: number,
+  slateSize: number,
+  models: Set<string>,
+): Promise<DemoLists> {
+  const ask = (size: number, explain: 0 | 1) =>
+    slates.slate(
+      {
+        requestId: `evaluate-${userId}`,
+        userId,
+        slateSize: size,
+        exclude: new Uint32Array(0),
+        explain,
+        explore: false,
+      },
+      deadlineIn(SLATE_MS),
+    );
+  const all = await ask(candidates, 1);
+  const served = await ask(slateSize, 0);
+  models.add(all.model);
+  if (all.degraded.length > 0)
+    throw new Error(`the slate of ${userId} is degraded: ${all.degraded.join(', ')}`);
+  const nearestRank = (post: SlatePost) =>
+    post.explain!.sources.find(({ source }) => source === 'nearest')?.rank ?? Number.POSITIVE_INFINITY;
+  return {
+    ann: firstBy(all.posts, nearestRank),
+    ranked: firstBy(all.posts, (post) => post.explain!.rankedPosition),
+    slate: served.posts.slice(0, K).map((post) => post.postId),
+  };
+}
+
+/** The K posts with the smallest finite key, in its order. */
+function firstBy(posts: readonly SlatePost[], key: (post: SlatePost) => number): string[] {
+  return posts
+    .map((post) => ({ id: post.postId, key: key(post) }))
+    .filter((one) => Number.isFinite(one.key))
+    .sort((a, b) => a.key - b.key)
+    .slice(0, K)
+    .map((one) => one.id);
+}

@@ -1,0 +1,53 @@
+// Where training reads from: the SQL store, or a generated world.
+import type { Edge, EngagementEvent, Post, User } from '../../src/contracts.ts';
+import { openSqlStore } from '../../src/features/store/postgres-store.ts';
+import { generateWorld } from '../generate/world.ts';
+import { UsageError } from '../import/command.ts';
+import type { TrainingSource } from './training-set.ts';
+import { storeSource, worldSource } from './training-set-source.ts';
+
+export interface TrainingData {
+  /** For the figures: `pglite`, `postgres`, `world 7,40000,4000`. */
+  name: string;
+  source: TrainingSource;
+  close(): Promise<void>;
+}
+
+/** One batch of what an export holds. */
+export interface ExportBatch {
+  posts?: readonly Post[];
+  users?: readonly User[];
+  edges?: readonly Edge[];
+  events?: readonly EngagementEvent[];
+}
+
+export interface OpenTrainingData {
+  world: string | undefined;
+  databaseUrl: string | undefined;
+  dataDir: string;
+}
+
+/** Throws UsageError on a bad --world, and what opening the store throws. */
+export async function openTrainingData(options: OpenTrainingData): Promise<TrainingData> {
+  const { world, databaseUrl, dataDir } = options;
+  if (world !== undefined) {
+    const numbers = world.split(',').map((part) => (/^\d{1,9}$/.test(part) ? Number(part) : Number.NaN));
+    const [seed, posts, users] = numbers;
+    if (numbers.length !== 3 || !(seed >= 0 && posts > 0 && users > 0)) {
+      throw new UsageError(`--world must be SEED,POSTS,USERS, not "${world}"`);
+    }
+    const source = worldSource(generateWorld({ seed, posts, users }));
+    return { name: `world ${world}`, source, close: async () => {} };
+  }
+  const store = await openSqlStore({ databaseUrl, dataDir, attach: true });
+  return { name: store.kind, source: storeSource(store), close: () => store.close() };
+}
+
+/** Everything of a source, in the order in which an importer wants it. */
+export async function* exportBatches(source: TrainingSource): AsyncGenerator<ExportBatch> {
+  for await (const posts of source.posts()) yield { posts };
+  for await (const batch of source.users()) {
+    yield { users: batch.map(({ user }) => user), edges: batch.flatMap(({ edges }) => edges) };
+  }
+  for await (const events of source.events()) yield { events };
+}

@@ -1,0 +1,208 @@
+// The composed service on embedded stores in a throw-away folder, with the committed models: what a user of the API
+// sees, from an empty start to an index swap and a restart.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { composeService, type Service } from '../../src/compose.ts';
+import { readConfig } from '../../src/config.ts';
+
+interface FeedBody {
+  posts: { id: string; token: string; sources: string[]; post: { topic: string; authorId: string } }[];
+  nextCursor: string | null;
+  end: boolean;
+  degraded: string[];
+  index: string;
+  model: string;
+}
+
+const TOPICS = {
+  cooking: ['sourdough bread recipe', 'roasting vegetables in the oven', 'how to season a cast iron pan'],
+  astronomy: [
+    'photographing the moon through a telescope',
+    'a new exoplanet was found',
+    'saturn and its rings',
+  ],
+  cycling: [
+    'adjusting the rear derailleur',
+    'gravel bike tyres for winter',
+    'climbing the long mountain pass',
+  ],
+};
+const PER_TOPIC = 40;
+
+let dataDir: string;
+let service: Service;
+
+function start(): Promise<Service> {
+  const config = readConfig({
+    DATA_DIR: dataDir,
+    FEED_WORKERS: '1',
+    CHANGES_POLL_MS: '20',
+    LOG_LEVEL: 'silent',
+  });
+  return composeService(config, pino({ level: 'silent' }));
+}
+
+async function call(method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string, payload?: object) {
+  const response = await service.app.inject({ method, url, ...(payload ? { payload } : {}) });
+  return { status: response.statusCode, body: response.json() };
+}
+
+async function feed(userId: string, query = 'limit=20'): Promise<FeedBody> {
+  const { status, body } = await call('GET', `/feed/${userId}?${query}`);
+  expect(status, JSON.stringify(body)).toBe(200);
+  return body;
+}
+
+function posts() {
+  const now = Date.now();
+  return Object.entries(TOPICS).flatMap(([topic, titles]) =>
+    Array.from({ length: PER_TOPIC }, (_, i) => ({
+      id: `${topic}-${i}`,
+      authorId: `${topic}-author-${i % 8}`,
+      createdAt: now - i * 600_000,
+      title: `${titles[i % titles.length]}, part ${i} of my notes`,
+      topic,
+      language: 'en',
+    })),
+  );
+}
+
+function events(userId: string, type: string, postIds: string[]) {
+  return { events: postIds.map((postId, i) => ({ userId, postId, type, at: Date.now() - 1000 + i })) };
+}
+
+function share(body: FeedBody, topic: string): number {
+  return body.posts.filter((one) => one.post.topic === topic).length / body.posts.length;
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 200; i++) {
+    if (await condition()) return;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  throw new Error('it did not come true within 5 s');
+}
+
+beforeAll(async () => {
+  dataDir = mkdtempSync(join(tmpdir(), 'feedrank-service-'));
+  service = await start();
+});
+
+afterAll(async () => {
+  await service.close();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+describe('the service', () => {
+  it('starts with no posts and no index, ready, and says the feed has ended', async () => {
+    expect((await call('GET', '/health/ready')).status).toBe(200);
+    const empty = await feed('nobody');
+    expect(empty.posts).toEqual([]);
+    expect(empty.end).toBe(true);
+  });
+
+  it('serves a post as soon as its request has returned', async () => {
+    const { status, body } = await call('POST', '/posts', { posts: posts() });
+    expect(status, JSON.stringify(body)).toBe(200);
+    expect((await feed('anyone')).posts.length).toBe(20);
+  });
+
+  it('moves towards what a user likes, and never shows a liked post again', async () => {
+    const before = await feed('ada');
+    const topics = Object.keys(TOPICS).sort((a, b) => share(before, a) - share(before, b));
+    const favourite = topics[0];
+    const liked = Array.from({ length: 8 }, (_, i) => `${favourite}-${i}`);
+    expect((await call('POST', '/events', events('ada', 'like', liked))).status).toBe(200);
+    const after = await feed('ada');
+    expect(share(after, favourite)).toBeGreaterThan(share(before, favourite));
+    const ids = after.posts.map((post) => post.id);
+    for (const id of liked) expect(ids).not.toContain(id);
+  });
+
+  it('gives two users with different tastes different feeds', async () => {
+    await call('POST', '/events', events('bo', 'like', ['cooking-0', 'cooking-1', 'cooking-2', 'cooking-3']));
+    await call('POST', '/events', events('cy', 'like', ['cycling-0', 'cycling-1', 'cycling-2', 'cycling-3']));
+    const [bo, cy] = await Promise.all([feed('bo', 'limit=10'), feed('cy', 'limit=10')]);
+    expect(share(bo, 'cooking')).toBeGreaterThan(share(cy, 'cooking'));
+    expect(share(cy, 'cycling')).toBeGreaterThan(share(bo, 'cycling'));
+  });
+
+  it('pages to an explicit end without repeating a post', async () => {
+    const seen = new Set<string>();
+    let cursor: string | null = null;
+    let end = false;
+    for (let page = 0; page < 30 && !end; page++) {
+      const body: FeedBody = await feed(
+        'pager',
+        `limit=15${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`,
+      );
+      for (const post of body.posts) {
+        expect(seen.has(post.id), post.id).toBe(false);
+        seen.add(post.id);
+      }
+      ({ nextCursor: cursor, end } = body);
+    }
+    expect(end).toBe(true);
+    // Near-duplicates of posts already shown may be left out; everything else is reached.
+    expect(seen.size).toBeGreaterThan(PER_TOPIC);
+  });
+
+  it('honours a delete, a block and a mute from the next request', async () => {
+    const victim = (await feed('dee', 'limit=1')).posts[0];
+    await call('DELETE', `/posts/${victim.id}`);
+    await call('PUT', '/users/dee/blocks/cooking-author-1');
+    await call('PUT', '/users/dee/mutes/topics/cycling');
+    const body = await feed('dee', 'limit=100');
+    expect(body.posts.map((post) => post.id)).not.toContain(victim.id);
+    expect(body.posts.map((post) => post.post.authorId)).not.toContain('cooking-author-1');
+    expect(share(body, 'cycling')).toBe(0);
+    expect(body.posts.length).toBeGreaterThan(0);
+  });
+
+  it('finds a post near another of the same topic', async () => {
+    const { body } = await call('GET', '/posts/astronomy-20/similar?limit=5');
+    const topics = body.posts.map((one: { post: { topic: string } }) => one.post.topic);
+    expect(topics.filter((topic: string) => topic === 'astronomy').length).toBeGreaterThanOrEqual(4);
+  });
+
+  it('counts each event once, however it reached the replica', async () => {
+    const { generations } = service;
+    const row = generations.current.table.rowOfId('cooking-20');
+    const likes = () => generations.current.table.records.f32[row * 32 + 14];
+    const batch = {
+      events: [{ id: 'once', userId: 'eve', postId: 'cooking-20', type: 'like', at: Date.now() }],
+    };
+    await call('POST', '/events', batch);
+    await call('POST', '/events', batch);
+    await until(() => likes() >= 1);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(likes()).toBe(1);
+  });
+
+  it('forgets an erased user', async () => {
+    await call('POST', '/events', events('fay', 'like', ['cycling-5', 'cycling-6', 'cycling-7']));
+    const { status } = await call('DELETE', '/users/fay');
+    expect(status).toBeLessThan(300);
+    expect((await call('GET', '/users/fay')).status).toBe(404);
+    const explained = await call('GET', '/feed/fay?limit=5&explain=1');
+    expect(explained.status).toBe(200);
+    const reasons = explained.body.posts.map((post: { why: string }) => post.why).join(' ');
+    expect(reasons).not.toMatch(/you (liked|engaged)/);
+  });
+
+  it('has everything again after a restart', async () => {
+    const liked = Array.from({ length: 8 }, (_, i) => `cycling-${i + 10}`);
+    await call('POST', '/events', events('gil', 'like', liked));
+    const rows = service.generations.current.table.rows - service.generations.current.table.deletedRows.all;
+    await service.close();
+    service = await start();
+    await until(() => service.generations.current.table.rows >= rows);
+    const after = await feed('gil');
+    expect(after.posts.length).toBe(20);
+    expect(share(after, 'cycling')).toBeGreaterThan(1 / 3);
+    for (const { id } of after.posts) expect(liked).not.toContain(id);
+  });
+});

@@ -1,0 +1,148 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { poolOf } from '../../../scripts/evaluate/retrieval-blend.ts';
+import {
+  historyOf,
+  readPairs,
+  splitPairs,
+  toInteractions,
+  toTrainingSet,
+} from '../../../scripts/evaluate/retrieval-data.ts';
+import { BestList, QualityMean } from '../../../scripts/evaluate/retrieval-metrics.ts';
+import { climb, range } from '../../../scripts/evaluate/retrieval-search.ts';
+
+describe('QualityMean', () => {
+  it('gives the hand-computed recall and NDCG of one ranking', () => {
+    const mean = new QualityMean();
+    mean.add([7, 3, 9], new Set([3, 5]));
+    expect(mean.value['recall@20']).toBe(0.5);
+    // one hit at rank 2 against the ideal of two hits
+    expect(mean.value['ndcg@20']).toBeCloseTo(1 / Math.log2(3) / (1 + 1 / Math.log2(3)), 12);
+  });
+
+  it('cuts the ideal at 20 and ignores what stands below rank 20', () => {
+    const mean = new QualityMean();
+    const wanted = new Set(Array.from({ length: 40 }, (_, i) => i));
+    mean.add([...wanted], wanted);
+    expect(mean.value).toEqual({ 'recall@20': 0.5, 'ndcg@20': 1 });
+  });
+
+  it('averages over users that have something to find', () => {
+    const mean = new QualityMean();
+    mean.add([1], new Set([1]));
+    mean.add([1], new Set([2]));
+    mean.add([1], new Set());
+    expect(mean.users).toBe(2);
+    expect(mean.value).toEqual({ 'recall@20': 0.5, 'ndcg@20': 0.5 });
+  });
+
+  it('stays within 0 and 1', () => {
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(fc.nat(60), { maxLength: 30 }),
+        fc.uniqueArray(fc.nat(60), { maxLength: 30 }),
+        (ranked, wanted) => {
+          const mean = new QualityMean();
+          mean.add(ranked, new Set(wanted));
+          for (const value of Object.values(mean.value)) expect(value >= 0 && value <= 1 + 1e-12).toBe(true);
+        },
+      ),
+    );
+  });
+});
+
+describe('BestList', () => {
+  it('holds what a full sort would put first', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: -9, max: 9 })),
+        fc.integer({ min: 1, max: 8 }),
+        (scores, capacity) => {
+          const best = new BestList(capacity);
+          scores.forEach((score, item) => {
+            best.offer(item, score);
+          });
+          const order = scores.map((_, item) => item).sort((a, b) => scores[b] - scores[a] || a - b);
+          expect([...best.items.subarray(0, best.size)]).toEqual(order.slice(0, capacity));
+        },
+      ),
+    );
+  });
+});
+
+describe('poolOf', () => {
+  it('ends a row where no item is left', () => {
+    expect([...poolOf(Uint32Array.of(1, 2, 3, 4, 0xffffffff, 0xffffffff), 3, 1)]).toEqual([4]);
+    expect([...poolOf(Uint32Array.of(1, 2, 3, 4, 5, 6), 3, 1)]).toEqual([4, 5, 6]);
+  });
+});
+
+describe('splitPairs', () => {
+  const all = toInteractions(
+    Array.from({ length: 50 }, (_, user) => Array.from({ length: (user % 20) + 1 }, (_, i) => i * 2)),
+    40,
+  );
+
+  it('partitions every user and leaves at least one item to fit on', () => {
+    const { fit, held, users } = splitPairs(all, 0.3, 7);
+    for (let user = 0; user < all.userCount; user++) {
+      const parts = [...historyOf(fit, user), ...historyOf(held, user)].sort((a, b) => a - b);
+      expect(parts).toEqual([...historyOf(all, user)]);
+      expect(historyOf(fit, user).length).toBeGreaterThan(0);
+      expect(users.includes(user)).toBe(historyOf(held, user).length > 0);
+    }
+  });
+
+  it('depends on the seed alone', () => {
+    expect(splitPairs(all, 0.3, 7)).toEqual(splitPairs(all, 0.3, 7));
+    expect(splitPairs(all, 0.3, 7).held).not.toEqual(splitPairs(all, 0.3, 8).held);
+  });
+});
+
+describe('readPairs', () => {
+  let folder = '';
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'retrieval-metrics-'));
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+  const read = async (text: string) => {
+    await writeFile(join(folder, 'train.txt'), text);
+    return readPairs(join(folder, 'train.txt'));
+  };
+
+  it('joins lines of one user, drops repeats and makes ids dense', async () => {
+    const set = toTrainingSet(await read('900 5 5 70\n3 70\n\n900 8\n4\n'));
+    expect(set.all.userCount).toBe(2);
+    expect([...historyOf(set.all, set.userOf.get(900)!)]).toEqual([0, 1, 2]);
+    expect([...historyOf(set.all, set.userOf.get(3)!)]).toEqual([set.itemOf.get(70)]);
+    expect(set.userOf.has(4)).toBe(false);
+  });
+
+  it.each([
+    ['0 1\n1 x2\n', "line 2: 'x2'"],
+    ['0 -1\n', "line 1: '-1'"],
+    ['0 1.5\n', "line 1: '1.5'"],
+  ])('names the line of a bad id in %j', async (text, reason) => {
+    await expect(read(text)).rejects.toThrow(reason);
+  });
+});
+
+describe('climb', () => {
+  const axes = { x: range(0, 10, 1), y: range(0, 10, 1) };
+  const evaluate = ({ x, y }: { x: number; y: number }) => -((x - 7) ** 2) - (y - 2) ** 2;
+
+  it('finds the top of a smooth hill', async () => {
+    const options = { deadlineMs: Number.POSITIVE_INFINITY, onTrial: () => {} };
+    expect((await climb({ x: 0, y: 9 }, axes, evaluate, options)).settings).toEqual({ x: 7, y: 2 });
+  });
+
+  it('tries the start and nothing else when the deadline has passed', async () => {
+    let trials = 0;
+    const options = { deadlineMs: 0, onTrial: () => trials++ };
+    expect((await climb({ x: 0, y: 9 }, axes, evaluate, options)).settings).toEqual({ x: 0, y: 9 });
+    expect(trials).toBe(1);
+  });
+});

@@ -1,0 +1,175 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EngagementEvent, Post, StateStore, User } from '../../src/contracts.ts';
+import { deadlineIn } from '../../src/deadline.ts';
+import { FeedrankError } from '../../src/errors.ts';
+import { openStateStore } from '../../src/features/store/state-store.ts';
+import { type HydrateContext, historyFrom, UserHydrator } from '../../src/hydrate.ts';
+import { UserEmbedder, type VectorLookup } from '../../src/user-embedder.ts';
+
+const TOWER = 'post-tower@1';
+const DIM = 64;
+
+function axis(at: number): Float32Array {
+  const vector = new Float32Array(DIM);
+  vector[at] = 1;
+  return vector;
+}
+
+/** A catalogue of one post, whatever its key. */
+const lookup: VectorLookup = { dim: DIM, vectors: axis(3), rowOf: () => 0 };
+
+const post: Post = { id: 'p', authorId: 'a', createdAt: 1, topic: 'cats' };
+const like: EngagementEvent = { id: 'e', userId: 'u', postId: 'p', type: 'like', at: 1000 };
+
+let dir: string;
+let store: Awaited<ReturnType<typeof openStateStore>>;
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'feedrank-hydrate-'));
+  store = await openStateStore({ dataDir: dir });
+});
+
+afterAll(async () => {
+  await store.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+function hydratorOf(
+  over: Partial<HydrateContext> & {
+    embedUsers?: () => Promise<Float32Array>;
+    sql?: { user?: User; events?: EngagementEvent[] };
+  } = {},
+) {
+  let sqlReads = 0;
+  const state = over.state ?? store;
+  const embedder = new UserEmbedder({
+    state,
+    tower: TOWER,
+    lookup: () => lookup,
+    embedUsers: over.embedUsers ?? (async () => axis(3)),
+  });
+  const hydrator = new UserHydrator({
+    state,
+    users: {
+      getUser: async () => {
+        sqlReads++;
+        return over.sql?.user ? { user: over.sql.user, edges: [] } : null;
+      },
+    },
+    events: { recentEvents: async () => over.sql?.events ?? [] },
+    posts: { getPosts: async (ids) => ids.map(() => post) },
+    embedder,
+    tower: TOWER,
+    coldStart: over.coldStart ?? (async () => axis(0)),
+    coldVector: axis(0),
+    ...('users' in over ? { users: over.users } : {}),
+  } as HydrateContext);
+  return { hydrator, embedder, sqlReads: () => sqlReads };
+}
+
+const broken: StateStore = {
+  getState: async () => {
+    throw new FeedrankError('unavailable', 'down');
+  },
+  putState: async () => {
+    throw new FeedrankError('unavailable', 'down');
+  },
+  putStates: async () => {},
+  eraseState: async () => {},
+};
+
+describe('UserHydrator', () => {
+  it('serves a cold-start vector to a user nobody knows', async () => {
+    const { packed, degraded } = await hydratorOf().hydrator.hydrate('stranger', deadlineIn(1000));
+    expect(packed.embeddingKind).toBe('cold');
+    expect(packed.embedding).toEqual(axis(0));
+    expect(degraded).toEqual([]);
+  });
+
+  it('reads the stored vector', async () => {
+    await store.putState(
+      'stored',
+      { user: { id: 'stored', createdAt: 5 }, embedding: { tower: TOWER, vector: axis(7) } },
+      deadlineIn(1000),
+    );
+    const { hydrator, sqlReads } = hydratorOf();
+    const { packed } = await hydrator.hydrate('stored', deadlineIn(1000));
+    expect(packed.embeddingKind).toBe('stored');
+    expect(packed.embedding[7]).toBeCloseTo(1, 2);
+    expect(sqlReads()).toBe(0);
+  });
+
+  it('rebuilds a user whose online state was lost, vector included', async () => {
+    const { hydrator, sqlReads } = hydratorOf({
+      sql: { user: { id: 'lost', createdAt: 5 }, events: [like] },
+    });
+    const { packed } = await hydrator.hydrate('lost', deadlineIn(2000));
+    expect(packed.embeddingKind).toBe('computed');
+    expect(packed.historyTypes.length).toBe(1);
+    await hydrator.hydrate('lost', deadlineIn(2000));
+    expect(sqlReads()).toBe(1);
+  });
+
+  it('rebuilds once for many requests at a time', async () => {
+    const { hydrator, sqlReads } = hydratorOf({
+      sql: { user: { id: 'crowd', createdAt: 5 }, events: [like] },
+    });
+    await Promise.all(Array.from({ length: 20 }, () => hydrator.hydrate('crowd', deadlineIn(2000))));
+    expect(sqlReads()).toBe(1);
+  });
+
+  it('answers from the SQL store, flagged, while the online state is down', async () => {
+    const { hydrator } = hydratorOf({
+      state: broken,
+      sql: { user: { id: 'u', createdAt: 5 }, events: [like] },
+    });
+    const { packed, degraded } = await hydrator.hydrate('u', deadlineIn(500));
+    expect(degraded).toContain('user_state_unavailable');
+    expect(packed.historyTypes.length).toBe(1);
+  });
+
+  it('answers with a cold-start vector, flagged, while both stores are down', async () => {
+    const down = {
+      getUser: async () => {
+        throw new FeedrankError('unavailable', 'down');
+      },
+    };
+    const { hydrator } = hydratorOf({ state: broken, users: down });
+    const { packed, degraded } = await hydrator.hydrate('u', deadlineIn(500));
+    expect(packed.embeddingKind).toBe('cold');
+    expect(degraded).toEqual(['user_state_unavailable', 'user_unknown']);
+  });
+
+  it('goes on without a vector that is late, flagged', async () => {
+    const { hydrator } = hydratorOf({
+      sql: { user: { id: 'late', createdAt: 5 }, events: [like] },
+      embedUsers: () => new Promise((resolve) => setTimeout(() => resolve(axis(3)), 300)),
+    });
+    const { packed, degraded } = await hydrator.hydrate('late', deadlineIn(1000));
+    expect(packed.embeddingKind).toBe('cold');
+    expect(degraded).toEqual(['user_embedding_late']);
+  });
+});
+
+describe('historyFrom', () => {
+  const events = (...types: [EngagementEvent['type'], number][]): EngagementEvent[] =>
+    types.map(([type, at], i) => ({ id: String(i), userId: 'u', postId: 'p', type, at }));
+
+  it('takes a like out that was taken back', () => {
+    const history = historyFrom(events(['unlike', 3], ['like', 2], ['click', 1]), [post, post, post]);
+    expect(history.map((entry) => entry.type)).toEqual(['click']);
+  });
+
+  it('keeps a like that came after the un-like', () => {
+    const history = historyFrom(events(['like', 4], ['unlike', 3], ['like', 2]), [post, post, post]);
+    expect(history.map((entry) => [entry.type, entry.at])).toEqual([['like', 4]]);
+  });
+
+  it('leaves out impressions, short dwells and posts that are gone', () => {
+    const given = events(['impression', 4], ['dwell', 3], ['click', 2]);
+    expect(historyFrom(given, [post, post, null])).toEqual([]);
+  });
+});
