@@ -5,7 +5,14 @@ import { readConfig } from '../src/config.ts';
 import { openSqlStore } from '../src/features/store/postgres-store.ts';
 import { generateWorld } from './generate/world.ts';
 import { writeWorld } from './generate/write-world.ts';
-import { type FlagValues, integerFlag, runCommand, textFlag, UsageError } from './import/command.ts';
+import {
+  type Command,
+  type FlagValues,
+  integerFlag,
+  runCommand,
+  textFlag,
+  UsageError,
+} from './import/command.ts';
 import { startProgress } from './import/progress.ts';
 import { jsonlSink, storeSink } from './import/sink.ts';
 
@@ -28,7 +35,7 @@ Makes posts, users, follows, blocks and events of which the true affinities are 
   --json FILE          write the figures to a file instead of stdout
   --help`;
 
-await runCommand({
+export const generateCommand: Command = {
   help: HELP,
   flags: {
     posts: { type: 'string' },
@@ -41,7 +48,7 @@ await runCommand({
     'data-dir': { type: 'string' },
   },
   run: generate,
-});
+};
 
 async function generate(flags: FlagValues): Promise<object> {
   for (const required of ['posts', 'users']) {
@@ -98,3 +105,5 @@ function timeFlag(text: string | undefined): number {
   }
   return at;
 }
+
+if (import.meta.main) await runCommand(generateCommand);

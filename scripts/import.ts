@@ -1,22 +1,27 @@
 // Imports posts, users, edges and events of a known format into the SQL store; a second run changes nothing.
-import { createWriteStream, existsSync, type WriteStream } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { finished } from 'node:stream/promises';
 import { readConfig } from '../src/config.ts';
-import { deadlineIn } from '../src/deadline.ts';
 import { openSqlStore } from '../src/features/store/postgres-store.ts';
-import { type FlagValues, integerFlag, runCommand, textFlag, UsageError } from './import/command.ts';
+import {
+  type Command,
+  type FlagValues,
+  integerFlag,
+  runCommand,
+  textFlag,
+  UsageError,
+} from './import/command.ts';
 import { ebnerd } from './import/ebnerd.ts';
-import type { ImportFormat, Reject } from './import/format.ts';
+import type { ImportFormat } from './import/format.ts';
 import { globo } from './import/globo.ts';
+import { importFolder } from './import/import-folder.ts';
 import { jsonl } from './import/jsonl.ts';
 import { kuairand } from './import/kuairand.ts';
 import { movielens } from './import/movielens.ts';
 import { startProgress } from './import/progress.ts';
 import { reddit } from './import/reddit.ts';
-import { storeSink } from './import/sink.ts';
 
-const FORMATS: Record<string, ImportFormat & { anyFile?: true }> = {
+export const FORMATS: Record<string, ImportFormat & { anyFile?: true }> = {
   reddit,
   kuairand,
   globo,
@@ -44,7 +49,7 @@ grow with the input. Ids are the key: a second run of the same files changes not
   --json FILE         write the figures to a file instead of stdout
   --help`;
 
-await runCommand({
+export const importCommand: Command = {
   help: HELP,
   flags: {
     format: { type: 'string' },
@@ -55,10 +60,10 @@ await runCommand({
     'detect-language': { type: 'boolean' },
     'keep-language': { type: 'boolean' },
   },
-  run: importFolder,
-});
+  run: importFromFlags,
+};
 
-async function importFolder(flags: FlagValues): Promise<object> {
+async function importFromFlags(flags: FlagValues): Promise<object> {
   const name = textFlag(flags, 'format') ?? '';
   const format = Object.hasOwn(FORMATS, name) ? FORMATS[name] : undefined;
   if (!format)
@@ -70,41 +75,29 @@ async function importFolder(flags: FlagValues): Promise<object> {
     throw new UsageError('--detect-language and --keep-language exclude each other');
   }
   const limit = integerFlag(flags, 'limit', Number.MAX_SAFE_INTEGER, 1, Number.MAX_SAFE_INTEGER);
-  const rejects = rejectFile(textFlag(flags, 'rejects') ?? `rejects-${name}.jsonl`);
+  const rejectsPath = textFlag(flags, 'rejects') ?? `rejects-${name}.jsonl`;
   const config = readConfig();
   const dataDir = textFlag(flags, 'data-dir') ?? config.DATA_DIR;
   const store = await openSqlStore({ databaseUrl: config.DATABASE_URL, dataDir, attach: true });
   const startedAt = performance.now();
   try {
-    const before = await store.position(deadlineIn(60_000));
-    const sink = storeSink(store);
     const progress = startProgress(`import ${name}`);
-    let rows = 0;
-    const detectLanguage =
-      flags['detect-language'] === true || (format.detectsLanguage && !flags['keep-language']);
-    for await (const batch of format.read({ dir, limit, detectLanguage, reject: rejects.add })) {
-      await sink.write(batch);
-      rows = batch.rows;
-      progress.update(batch.fraction, rows);
-    }
-    await sink.close();
-    progress.update(1, rows);
+    const figures = await importFolder(store, {
+      format,
+      dir,
+      limit,
+      detectLanguage: flags['detect-language'] ? true : flags['keep-language'] ? false : undefined,
+      rejectsPath,
+      onProgress: progress.update,
+    });
     progress.stop();
-    await rejects.close();
-    const { changes } = await store.read(before, 1, deadlineIn(60_000));
     const seconds = (performance.now() - startedAt) / 1_000;
     return {
       format: name,
       store: store.kind,
-      rows,
-      ...sink.counts,
-      /** False: everything was there already. */
-      changed: changes.length > 0,
-      rejected: rejects.count(),
-      rejectedBy: rejects.byField(),
-      rejectsFile: rejects.count() > 0 ? rejects.path : null,
+      ...figures,
       seconds: Number(seconds.toFixed(1)),
-      rowsPerSecond: Math.round(rows / seconds),
+      rowsPerSecond: Math.round(figures.rows / seconds),
       peakRssMb: Math.round(process.resourceUsage().maxRSS / 1024),
     };
   } finally {
@@ -120,34 +113,4 @@ function checkFiles(format: ImportFormat & { anyFile?: true }, dir: string): voi
   }
 }
 
-/** The rejects file, made at the first reject; counts by file, field and reason. */
-function rejectFile(path: string) {
-  let stream: WriteStream | null = null;
-  let failure: Error | null = null;
-  let count = 0;
-  const reasons = new Map<string, number>();
-  return {
-    path,
-    add(reject: Reject): void {
-      if (failure) throw failure;
-      if (!stream) {
-        stream = createWriteStream(path);
-        stream.on('error', (error) => {
-          failure = error;
-        });
-      }
-      count++;
-      const key = `${reject.file}: ${reject.field} ${reject.reason}`.slice(0, 200);
-      if (reasons.has(key) || reasons.size < 50) reasons.set(key, (reasons.get(key) ?? 0) + 1);
-      stream.write(`${JSON.stringify(reject)}\n`);
-    },
-    count: () => count,
-    byField: () => Object.fromEntries(reasons),
-    async close(): Promise<void> {
-      if (failure) throw failure;
-      if (!stream) return;
-      stream.end();
-      await finished(stream);
-    },
-  };
-}
+if (import.meta.main) await runCommand(importCommand);

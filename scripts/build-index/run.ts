@@ -3,12 +3,21 @@
 import type { Manifest } from '../../src/candidates/index/artifact-manifest.ts';
 import { type BuildOptions, type BuildProgress, buildIndex } from '../../src/candidates/index/build.ts';
 import type { PostTable } from '../../src/candidates/index/post-table.ts';
-import type { ChangeFeed, Edge, EventStore, Post, PostStore, StateStore } from '../../src/contracts.ts';
+import type {
+  ChangeFeed,
+  Edge,
+  EventStore,
+  Post,
+  PostStore,
+  StateStore,
+  UserStore,
+} from '../../src/contracts.ts';
 import { deadlineIn } from '../../src/deadline.ts';
 import { invalid } from '../../src/errors.ts';
 import type { TowerInput } from '../../src/user-embedder.ts';
 import { DIM } from '../../src/vocabulary.ts';
 import { NameCollector } from './post-names.ts';
+import { UserChanges } from './user-changes.ts';
 import { UserHistories } from './user-histories.ts';
 import { writeUsers } from './write-users.ts';
 
@@ -27,7 +36,7 @@ export interface RunBuildIndex
     'k' | 'targetRecall' | 'm' | 'efConstruction' | 'search' | 'graphFromRows' | 'keep' | 'inFlight'
   > {
   indexDir: string;
-  sqlStore: PostStore & EventStore & Pick<ChangeFeed, 'position'>;
+  sqlStore: PostStore & EventStore & ChangeFeed & Pick<UserStore, 'getUser'>;
   /** Where users' vectors, histories, edges and profiles go; null leaves them alone. */
   stateStore: StateStore | null;
   embedder: Embedder;
@@ -54,12 +63,15 @@ export async function runBuildIndex(options: RunBuildIndex): Promise<BuildSummar
   const nowMs = Date.now();
   const histories = new UserHistories(nowMs);
   const collector = new NameCollector();
+  // Read before everything else: what is committed later is replayed by whoever serves this index.
+  const position = await sqlStore.position(deadlineIn(30_000));
+  const changes = stateStore && new UserChanges(sqlStore, stateStore, position);
   let usersWritten = 0;
   const manifest = await buildIndex({
     ...options,
     tower: embedder.postTower,
-    // Read before the posts: what is committed later is replayed by whoever serves this index.
-    position: await sqlStore.position(deadlineIn(30_000)),
+    position,
+    positionAtMs: nowMs,
     posts: collector.watch(sqlStore.scanPosts(POST_BATCH)),
     embed: (posts) => embedder.embedPosts(posts.map(towerText)),
     events: sqlStore.scanEvents(EVENT_BATCH),
@@ -72,6 +84,7 @@ export async function runBuildIndex(options: RunBuildIndex): Promise<BuildSummar
         histories,
         users: sqlStore.scanUsers(USER_BATCH),
         state: stateStore,
+        changes,
         tower: embedder.postTower,
         embedUsers: (users) => embedder.embedUsers(users),
         nowMs,

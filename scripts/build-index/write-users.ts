@@ -4,6 +4,7 @@ import type { PostTable } from '../../src/candidates/index/post-table.ts';
 import type { Edge, HistoryEntry, StateStore, User, UserStatePatch } from '../../src/contracts.ts';
 import { deadlineIn } from '../../src/deadline.ts';
 import { type TowerInput, towerInput } from '../../src/user-embedder.ts';
+import type { UserChanges } from './user-changes.ts';
 import type { PostNames, UserHistories } from './user-histories.ts';
 
 export interface WriteUsersInput {
@@ -13,6 +14,8 @@ export interface WriteUsersInput {
   users: AsyncIterable<{ user: User; edges: Edge[] }[]>;
   /** Null = only sample vectors, write nothing. */
   state: StateStore | null;
+  /** Changes to users meanwhile; null as `state`. */
+  changes: UserChanges | null;
   /** Space of the vectors: `post-tower@1`. */
   tower: string;
   embedUsers: (users: TowerInput[]) => Promise<Float32Array>;
@@ -38,9 +41,13 @@ export async function writeUsers(
   const done = new Set<string>();
   let written = 0;
   const write = async (batch: Known[]) => {
-    written += await writeBatch(input, batch, sample);
+    const { changes } = input;
+    const alive = batch.filter(({ userId }) => !changes?.erased.has(userId));
+    written += await writeBatch(input, alive, sample);
+    await changes?.apply();
     input.onProgress(written);
   };
+  await input.changes?.apply();
   for await (const batch of input.users) {
     for (let at = 0; at < batch.length; at += BATCH) {
       const part = batch.slice(at, at + BATCH);

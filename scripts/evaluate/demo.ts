@@ -2,7 +2,14 @@
 // truth. The stages before the slate are not visible over HTTP: evaluateDemo takes them from an in-process caller.
 import { FeedrankError } from '../../src/errors.ts';
 import { generateWorld } from '../generate/world.ts';
-import { type FlagValues, integerFlag, runCommand, textFlag, UsageError } from '../import/command.ts';
+import {
+  type Command,
+  type FlagValues,
+  integerFlag,
+  runCommand,
+  textFlag,
+  UsageError,
+} from '../import/command.ts';
 import { startProgress } from '../import/progress.ts';
 import { evaluateDemo } from './demo-evaluation.ts';
 
@@ -28,18 +35,16 @@ newest and most popular. The world's flags must be those that it was generated w
   --json FILE          write the figures to a file instead of stdout
   --help`;
 
-if (import.meta.main) {
-  await runCommand({
-    help: HELP,
-    flags: Object.fromEntries(
-      ['url', 'posts', 'users', 'seed', 'days', 'events-per-user', 'now', 'sample', 'token'].map((name) => [
-        name,
-        { type: 'string' as const },
-      ]),
-    ),
-    run: evaluateService,
-  });
-}
+export const demoCommand: Command = {
+  help: HELP,
+  flags: Object.fromEntries(
+    ['url', 'posts', 'users', 'seed', 'days', 'events-per-user', 'now', 'sample', 'token'].map((name) => [
+      name,
+      { type: 'string' as const },
+    ]),
+  ),
+  run: evaluateService,
+};
 
 async function evaluateService(flags: FlagValues): Promise<object> {
   const url = textFlag(flags, 'url');
@@ -86,3 +91,5 @@ async function servedFeed(url: string, userId: string, token: string | undefined
   const body = (await response.json()) as { posts?: { id?: string; postId?: string }[] };
   return (body.posts ?? []).map((post) => post.id ?? post.postId ?? '');
 }
+
+if (import.meta.main) await runCommand(demoCommand);

@@ -17,21 +17,39 @@ export interface Command {
   run(flags: FlagValues): Promise<object>;
 }
 
-export async function runCommand({ help, flags, run }: Command, args = process.argv.slice(2)): Promise<void> {
+/** Where a command writes; tests pass their own. */
+export interface CommandIo {
+  out(text: string): void;
+  error(text: string): void;
+}
+
+const processIo: CommandIo = {
+  out: (text) => process.stdout.write(text),
+  error: (text) => process.stderr.write(text),
+};
+
+/** Runs a command as this process: its exit code becomes the process's. */
+export async function runCommand(command: Command, args = process.argv.slice(2)): Promise<void> {
+  process.exitCode = await execute(command, args, processIo);
+}
+
+/** Resolves with the exit code: 0, 1 for a failure, 2 for wrong use. */
+export async function execute(command: Command, args: string[], io: CommandIo): Promise<number> {
   try {
-    const values = parseFlags(flags, args);
+    const values = parseFlags(command.flags, args);
     if (values.help) {
-      process.stdout.write(`${help.trim()}\n`);
-      return;
+      io.out(`${command.help.trim()}\n`);
+      return 0;
     }
-    const figures = await run(values);
-    const json = `${JSON.stringify(figures, null, 2)}\n`;
-    if (typeof values.json === 'string') await writeFile(values.json, json);
-    else process.stdout.write(json);
+    const figures = `${JSON.stringify(await command.run(values), null, 2)}\n`;
+    if (typeof values.json === 'string') await writeFile(values.json, figures);
+    else io.out(figures);
+    return 0;
   } catch (error) {
     const reason = messageOf(error).replace(/\s*\n\s*/g, ' ');
-    process.stderr.write(`${error instanceof UsageError ? `${reason} (see --help)` : reason}\n`);
-    process.exitCode = error instanceof UsageError ? 2 : 1;
+    const usage = error instanceof UsageError;
+    io.error(`${usage ? `${reason} (see --help)` : reason}\n`);
+    return usage ? 2 : 1;
   }
 }
 

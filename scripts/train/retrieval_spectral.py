@@ -33,7 +33,7 @@ class SpectralOptions:
     item: float = 0.5
     readout: float = 0.5
     spectrum: float = 0.0
-    passes: int = 4
+    passes: int = 3
     rank: int = 64
     dim: int = 64
 
@@ -139,13 +139,13 @@ class SpectralSearch:
         return best, item_sides(self._solve(best), self.spectrum.item_degrees, best)
 
     def _affordable(self, seconds: float) -> int:
-        """Largest rank at which a dozen decompositions fit; a small one is timed, the cost grows about as rank^1.5."""
+        """Largest rank at which six decompositions fit (rank gains more than exponents); a small one is timed, the cost grows about as rank^1.5."""
         limit = max(1, min(self.validation.fit.shape) // 2)
         timed = min(DIMENSIONS[1], limit)
         began = self.clock.elapsed
         self.spectrum.solve(SpectralOptions(rank=timed))
         cost = max(self.clock.elapsed - began, 0.05)
-        fits = [d for d in DIMENSIONS if d <= limit and 12 * cost * (d / timed) ** 1.5 <= seconds]
+        fits = [d for d in DIMENSIONS if d <= limit and 6 * cost * (d / timed) ** 1.5 <= seconds]
         return max(fits, default=min(DIMENSIONS[0], limit))
 
     def _solve(self, options: SpectralOptions) -> tuple[np.ndarray, np.ndarray]:

@@ -137,6 +137,33 @@ describe('runBuildIndex on the embedded stores', () => {
     expect(other.embedding).not.toBeNull();
   }, 60_000);
 
+  it('undoes no block and no erasure that came while it wrote the users', async () => {
+    const blocked = { userId: 'reader', kind: 'block' as const, target: 'author9', createdAt: Date.now() };
+    let interfered = false;
+    const meddling: Embedder = {
+      ...embedder,
+      embedUsers: async (users) => {
+        if (!interfered) {
+          // After the batch was read, before it is written: what a running service would do.
+          interfered = true;
+          await sqlStore.setEdges([blocked], true, deadline());
+          await sqlStore.eraseUser('passer-by', deadline());
+          await stateStore.eraseState('passer-by', deadline());
+        }
+        return embedder.embedUsers(users);
+      },
+    };
+    const indexDir = join(dataDir, 'index');
+    await runBuildIndex({ indexDir, sqlStore, stateStore, embedder: meddling });
+    expect(interfered).toBe(true);
+    const reader = (await stateStore.getState('reader', TOWER, deadline()))!;
+    expect(reader.edges.map(({ kind, target }) => `${kind} ${target}`).sort()).toEqual([
+      'block author9',
+      'follow author3',
+    ]);
+    expect(await stateStore.getState('passer-by', TOWER, deadline())).toBeNull();
+  }, 60_000);
+
   it('sees later posts in the next build and leaves users alone when asked to', async () => {
     await sqlStore.putPosts([{ id: 'new', authorId: 'author1', createdAt: now, title: 'New' }], deadline());
     const indexDir = join(dataDir, 'index');

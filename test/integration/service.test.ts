@@ -1,8 +1,10 @@
 // The composed service on embedded stores in a throw-away folder, with the committed models: what a user of the API
 // sees, from an empty start to an index swap and a restart.
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { composeService, type Service } from '../../src/compose.ts';
@@ -17,18 +19,20 @@ interface FeedBody {
   model: string;
 }
 
+/** Words of each topic; a title takes four of them, so that no two titles are near-duplicates. */
 const TOPICS = {
-  cooking: ['sourdough bread recipe', 'roasting vegetables in the oven', 'how to season a cast iron pan'],
-  astronomy: [
-    'photographing the moon through a telescope',
-    'a new exoplanet was found',
-    'saturn and its rings',
-  ],
-  cycling: [
-    'adjusting the rear derailleur',
-    'gravel bike tyres for winter',
-    'climbing the long mountain pass',
-  ],
+  cooking:
+    'sourdough bread oven roast vegetables butter garlic simmer sauce pan pastry dough spices soup'.split(
+      ' ',
+    ),
+  astronomy:
+    'telescope moon saturn rings exoplanet galaxy nebula comet orbit star supernova crater lens eclipse'.split(
+      ' ',
+    ),
+  cycling:
+    'bicycle derailleur gravel tyres saddle pedals climb peloton sprint chain brakes wheel descent race'.split(
+      ' ',
+    ),
 };
 const PER_TOPIC = 40;
 
@@ -40,6 +44,7 @@ function start(): Promise<Service> {
     DATA_DIR: dataDir,
     FEED_WORKERS: '1',
     CHANGES_POLL_MS: '20',
+    INDEX_POLL_MS: '100',
     LOG_LEVEL: 'silent',
   });
   return composeService(config, pino({ level: 'silent' }));
@@ -58,15 +63,19 @@ async function feed(userId: string, query = 'limit=20'): Promise<FeedBody> {
 
 function posts() {
   const now = Date.now();
-  return Object.entries(TOPICS).flatMap(([topic, titles]) =>
-    Array.from({ length: PER_TOPIC }, (_, i) => ({
-      id: `${topic}-${i}`,
-      authorId: `${topic}-author-${i % 8}`,
-      createdAt: now - i * 600_000,
-      title: `${titles[i % titles.length]}, part ${i} of my notes`,
-      topic,
-      language: 'en',
-    })),
+  return Object.entries(TOPICS).flatMap(([topic, words]) =>
+    Array.from({ length: PER_TOPIC }, (_, i) => {
+      const word = (step: number) => words[(i * step + (i >> 2)) % words.length];
+      return {
+        id: `${topic}-${i}`,
+        authorId: `${topic}-author-${i % 8}`,
+        createdAt: now - i * 600_000,
+        title: `${word(1)} and ${word(3)}`,
+        text: `notes on ${word(5)}, ${word(9)} and the ${word(11)}`,
+        topic,
+        language: 'en',
+      };
+    }),
   );
 }
 
@@ -191,6 +200,31 @@ describe('the service', () => {
     expect(explained.status).toBe(200);
     const reasons = explained.body.posts.map((post: { why: string }) => post.why).join(' ');
     expect(reasons).not.toMatch(/you (liked|engaged)/);
+  });
+
+  it('swaps to a new index while it serves, with what came meanwhile and without a failed request', async () => {
+    const failures: number[] = [];
+    let going = true;
+    const traffic = (async () => {
+      while (going) {
+        const { status } = await call('GET', '/feed/ivy?limit=10');
+        if (status !== 200) failures.push(status);
+      }
+    })();
+    const built = promisify(execFile)(process.execPath, ['scripts/build-index.ts', '--data-dir', dataDir]);
+    await call('POST', '/posts', {
+      posts: [
+        { id: 'meanwhile', authorId: 'x', createdAt: Date.now(), title: 'posted while the index is built' },
+      ],
+    });
+    const { stdout } = await built;
+    const version = /published (\S+):/.exec(stdout)![1];
+    await until(() => service.generations.current.id === version);
+    going = false;
+    await traffic;
+    expect(failures).toEqual([]);
+    expect((await feed('ivy', 'limit=5')).index).toBe(version);
+    expect((await call('GET', '/posts/meanwhile/similar')).status).toBe(200);
   });
 
   it('has everything again after a restart', async () => {

@@ -40,11 +40,13 @@ export interface BuildOptions {
   tower: string;
   /** Change position from before the posts were read. */
   position: string;
+  /** Unix ms of `position`; default now. Events and edges from then on are left to the replay, not counted twice. */
+  positionAtMs?: number;
   /** In (createdAt, id) order. */
   posts: AsyncIterable<Post[]>;
   /** Counters are made from these; posts that are not in the catalogue are skipped. */
   events?: AsyncIterable<EngagementEvent[]>;
-  /** Called for each counted event with its post's row. */
+  /** Called for each event of a post in the catalogue, with its row. */
   onEvent?: (event: EngagementEvent, row: number) => void;
   /** `follow` edges are counted as followers. */
   edges?: AsyncIterable<Edge[]>;
@@ -99,9 +101,10 @@ async function build(options: BuildOptions): Promise<Manifest> {
   const plan = { m: options.m ?? 16, efConstruction: options.efConstruction ?? null, fromRows };
   const builder = new TableBuilder(version, plan, report);
   try {
+    const replayFrom = options.positionAtMs ?? Date.now();
     await builder.addPosts(options.posts, options.embed, options.inFlight ?? 6);
-    const events = options.events ? await builder.addEvents(options.events, options.onEvent) : 0;
-    if (options.edges) await builder.addEdges(options.edges);
+    const events = options.events ? await builder.addEvents(options.events, replayFrom, options.onEvent) : 0;
+    if (options.edges) await builder.addEdges(options.edges, replayFrom);
     const users = (await options.queries?.(builder.table)) ?? [];
     const enough = users.length >= MIN_QUERIES;
     const queries = enough ? users : syntheticQueries(builder.table, MIN_QUERIES * 3);
@@ -147,12 +150,17 @@ async function write(
   events: number,
 ): Promise<Manifest> {
   const { table, graphOptions } = builder;
-  await mustFit(folder, table.rows * bytesPerRow(graphOptions?.m ?? 0));
+  const graphBytes = graphOptions ? graphBytesPerRow(graphOptions.m) : 0;
+  await mustFit(folder, table.rows * (TABLE_BYTES_PER_ROW + graphBytes));
   const files = await writeTable(folder, table);
   options.onProgress?.({ stage: 'write', done: table.rows, total: table.rows });
   const seconds = await builder.finishGraph(join(folder, GRAPH_FILE));
   if (seconds !== null) {
-    await checkGraphFile(join(folder, GRAPH_FILE), table.rows);
+    await checkGraphFile(join(folder, GRAPH_FILE), table.rows).catch(async (error) => {
+      // A torn file on a disk with no room for a whole one: say what the cause is.
+      await mustFit(folder, table.rows * graphBytes);
+      throw error;
+    });
     files[GRAPH_FILE] = await measureFile(join(folder, GRAPH_FILE));
   }
   return {
@@ -186,10 +194,12 @@ async function write(
   };
 }
 
-/** Vector, record, id and author of a row; with links (`m` > 0) also its vector, links and label in the graph. */
-function bytesPerRow(m: number): number {
-  const graph = m > 0 ? 256 + (2 * m + 1) * 4 + 8 + m * 2 : 0;
-  return 256 + 128 + 40 + 64 + graph;
+/** Vector, record, id and author. */
+const TABLE_BYTES_PER_ROW = 256 + 128 + 40 + 64;
+
+/** Vector, links on the lowest level, label, and a few upper links. */
+function graphBytesPerRow(m: number): number {
+  return 256 + (2 * m + 1) * 4 + 8 + m * 2;
 }
 
 /** Ahead of writing, since hnswlib reports success on a full disk. */

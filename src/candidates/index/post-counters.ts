@@ -14,7 +14,7 @@ const FAST_SECONDS = FAST_HALF_LIFE_HOURS * 3600;
 const SLOW_SECONDS = SLOW_HALF_LIFE_HOURS * 3600;
 
 /** Weight of an event in the decayed engagement that trending orders by: effort of the act, a click being 1. */
-export const ENGAGEMENT_WEIGHT: Record<EventType, number> = {
+const ENGAGEMENT_WEIGHT: Record<EventType, number> = {
   impression: 0,
   click: 1,
   like: 2,

@@ -6,7 +6,7 @@ import { DIM } from '../../vocabulary.ts';
  * Code units per 1.0; coordinates beyond ±0.5 saturate. Recall@1000 with the re-score, clustered vectors: 1.0 at
  * 126 and at 63, .9975 at 200, where saturation begins to cost (200k and 1M rows).
  */
-export const CODE_SCALE = 126;
+const CODE_SCALE = 126;
 
 /** Norm of a usable vector. Throws invalid_input on a wrong length, NaN, Infinity, a hole or a zero vector. */
 export function checkVector(vector: ArrayLike<number>, field: string): number {

@@ -6,7 +6,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import {
   currentVersion,
   emptyGeneration,
@@ -24,6 +24,9 @@ import type { Edge, EngagementEvent, Post } from '../../../../src/contracts.ts';
 import { hash64 } from '../../../../src/hashing.ts';
 import { FIELD, RECORD_WORDS } from '../../../../src/post-record.ts';
 import { batchesOf, postOf, START_MS, vectorsOf } from './seeded-posts.ts';
+
+// Worker threads, child processes and compilation take seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const root = await mkdtemp(join(tmpdir(), 'feedrank-build-'));
 afterAll(() => rm(root, { recursive: true, force: true }));
@@ -59,16 +62,20 @@ describe('buildIndex', () => {
     const events: EngagementEvent[] = [
       { id: '1', userId: 'u', postId: 'post-7', type: 'like', at: START_MS + 1e6 },
       { id: '2', userId: 'u', postId: 'gone', type: 'like', at: START_MS + 1e6 },
+      { id: '4', userId: 'u', postId: 'post-7', type: 'like', at: Date.now() - 1000 },
       { id: '3', userId: 'u', postId: 'post-7', type: 'impression', at: START_MS + 2e6 },
     ];
     const edges: Edge[] = [
       { userId: 'u', kind: 'follow', target: 'author-7', createdAt: 1 },
       { userId: 'v', kind: 'follow', target: 'author-7', createdAt: 1 },
+      { userId: 'w', kind: 'follow', target: 'author-7', createdAt: Date.now() - 1000 },
       { userId: 'v', kind: 'block', target: 'author-7', createdAt: 1 },
     ];
     const stages = new Set<string>();
     const manifest = await buildIndex(
       options('whole', {
+        // The last minute belongs to the replay of changes.
+        positionAtMs: Date.now() - 60_000,
         events: batchesOf(events),
         edges: batchesOf(edges),
         queries: async () => vectorsOf(40, 5),

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { ExactIndex } from '../../../../src/candidates/index/exact-index.ts';
 import { PlainScan } from '../../../../src/candidates/index/plain-scan.ts';
 // @ts-expect-error: the build is plain JavaScript, so that it runs before anything is typed
@@ -9,6 +9,9 @@ import { compileScanKernel } from '../../../../src/candidates/index/scan-kernel/
 import { newHits } from '../../../../src/candidates/index/search-table.ts';
 import { SCRATCH_SLOTS } from '../../../../src/candidates/index/table-layout.ts';
 import { randomOf, tableOf, unitVector, vectorsOf } from './seeded-posts.ts';
+
+// Worker threads, child processes and compilation take seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const kernel = new URL('../../../../src/candidates/index/scan-kernel/scan.wasm', import.meta.url);
 const vectors = vectorsOf(5000, 3);

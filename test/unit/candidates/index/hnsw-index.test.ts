@@ -1,7 +1,7 @@
 import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { measureFile } from '../../../../src/candidates/index/artifact-files.ts';
 import { ExactIndex } from '../../../../src/candidates/index/exact-index.ts';
 import { checkGraphFile } from '../../../../src/candidates/index/graph-file.ts';
@@ -10,6 +10,9 @@ import { newPostOf } from '../../../../src/candidates/index/post-table.ts';
 import { newHits } from '../../../../src/candidates/index/search-table.ts';
 import { openIndex, TwoTierIndex } from '../../../../src/candidates/index/two-tier-index.ts';
 import { postOf, tableOf, vectorsOf } from './seeded-posts.ts';
+
+// Worker threads, child processes and compilation take seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const missing = await hnswUnavailable();
 const ROWS = 25_000;

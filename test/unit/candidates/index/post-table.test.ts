@@ -1,11 +1,14 @@
 import { Worker } from 'node:worker_threads';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { newPostOf, type PostTable } from '../../../../src/candidates/index/post-table.ts';
 import { enlarge } from '../../../../src/candidates/index/table-bytes.ts';
 import { memoryLayout } from '../../../../src/candidates/index/table-layout.ts';
 import { hash32, hash64 } from '../../../../src/hashing.ts';
 import { createdAtMs, FIELD, FLAG, RECORD_WORDS, wordHash } from '../../../../src/post-record.ts';
 import { postOf, START_MS, tableOf, vectorsOf } from './seeded-posts.ts';
+
+// Worker threads, child processes and compilation take seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const vectors = vectorsOf(300);
 

@@ -84,7 +84,7 @@ describe('evaluateDemo', () => {
       sample: 25,
       lists: async (userId) => {
         const order = best(userId);
-        return { ann: order.slice(250, 300), ranked: order.slice(50, 100), slate: order.slice(0, 50) };
+        return { ann: order.slice(40, 90), ranked: order.slice(15, 65), slate: order.slice(0, 50) };
       },
     });
     expect(orders.slate.ndcg).toBeCloseTo(1, 6);

@@ -66,14 +66,11 @@ test('a title has no unfilled slot and speaks of its sub-topic', () => {
 
 test('time: posts in order of creation, nothing after the end, no event before its post', () => {
   const { now, days } = world.options;
-  for (let i = 1; i < world.options.posts; i++) {
-    expect(world.createdAtOf(i)).toBeGreaterThanOrEqual(world.createdAtOf(i - 1));
-  }
+  const posts = Array.from({ length: world.options.posts }, (_, i) => i);
+  expect(posts.slice(1).filter((i) => world.createdAtOf(i) < world.createdAtOf(i - 1))).toEqual([]);
   expect(world.createdAtOf(0)).toBeGreaterThanOrEqual(now - days * 86_400_000);
-  for (const { at, postId } of events) {
-    expect(at).toBeLessThanOrEqual(now);
-    expect(at).toBeGreaterThanOrEqual(world.createdAtOf(world.postIndex(postId)));
-  }
+  expect(events.filter(({ at }) => at > now)).toEqual([]);
+  expect(events.filter(({ at, postId }) => at < world.createdAtOf(world.postIndex(postId)))).toEqual([]);
 });
 
 test('there are posts without any event, the newest among them', () => {
@@ -175,7 +172,8 @@ describe('truth', () => {
 
   test('what was shown, is own, blocked or muted is not eligible; the rest is', () => {
     let excluded = 0;
-    for (let user = 0; user < 80; user++) {
+    const wrong: string[] = [];
+    for (let user = 0; user < 40; user++) {
       const eligible = world.eligible(user);
       const id = world.userId(user);
       const { blocked, mutedAuthors, mutedSubTopics, mutedWord } = world.profile(user);
@@ -189,11 +187,12 @@ describe('truth', () => {
           mutedAuthors.has(author) ||
           mutedSubTopics.has(world.subTopicOf(post));
         if (barred) excluded++;
-        if (barred) expect(eligible[post]).toBe(0);
-        else if (!mutedWord) expect(eligible[post]).toBe(1);
+        const expected = barred ? 0 : mutedWord ? eligible[post] : 1;
+        if (eligible[post] !== expected) wrong.push(`${id} ${world.postId(post)}`);
       }
     }
-    expect(excluded).toBeGreaterThan(80);
+    expect(wrong).toEqual([]);
+    expect(excluded).toBeGreaterThan(40);
   });
 
   test('repeating a sub-topic or an author tires', () => {
