@@ -158,6 +158,8 @@ async function main(): Promise<void> {
     REDIS_URL: undefined,
     PROFILE: 'development',
     LOG_LEVEL: process.env.LOG_LEVEL ?? 'warn',
+    // A first look on a laptop that does other things too should show full quality, not the ladder of fallbacks.
+    FEED_DEADLINE_MS: process.env.FEED_DEADLINE_MS ?? '2000',
     ...(flags.port === undefined ? {} : { PORT: String(flags.port) }),
   });
   const world = await openWorld(flags, config.MODELS_DIR);

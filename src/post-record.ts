@@ -66,11 +66,3 @@ export function recordViews(buffer: ArrayBufferLike, byteOffset: number, rows: n
 export function createdAtMs(records: RecordViews, row: number): number {
   return records.f64[row * (RECORD_WORDS / 2)];
 }
-
-export function flagsOf(records: RecordViews, row: number): number {
-  return records.u32[row * RECORD_WORDS + FIELD.flags];
-}
-
-export function languageOf(records: RecordViews, row: number): number {
-  return (flagsOf(records, row) >>> 8) & 0xff;
-}

@@ -38,7 +38,6 @@ export const ENGAGEMENT_CODES = {
   longDwell: 5,
   negative: 6,
 } as const;
-export type Engagement = keyof typeof ENGAGEMENT_CODES;
 
 /** Outputs of the multi-task ranker, in the order of its `probabilities` columns. */
 export const HEADS = ['click', 'like', 'reply', 'share', 'dwell', 'negative'] as const;

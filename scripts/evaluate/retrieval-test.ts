@@ -27,7 +27,14 @@ export interface TestFigures {
   hnsw: Quality | null;
   graph: Quality;
   testUsers: number;
-  index: { kind: 'hnsw' | 'exact'; ef?: number; poolRecall?: number; buildSeconds?: number; reason?: string };
+  index: {
+    kind: 'hnsw' | 'exact';
+    space?: string;
+    ef?: number;
+    poolRecall?: number;
+    buildSeconds?: number;
+    reason?: string;
+  };
 }
 
 export async function measureTest(input: TestInput): Promise<TestFigures> {
@@ -102,7 +109,13 @@ export async function measureTest(input: TestInput): Promise<TestFigures> {
     index:
       index === null
         ? { kind: 'exact', reason }
-        : { kind: 'hnsw', ef: index.ef, poolRecall: index.poolRecall, buildSeconds: index.buildSeconds },
+        : {
+            kind: 'hnsw',
+            space: index.space,
+            ef: index.ef,
+            poolRecall: index.poolRecall,
+            buildSeconds: index.buildSeconds,
+          },
   };
 }
 

@@ -49,11 +49,12 @@ export async function runTrainer(step: 'tune' | 'fit', options: TrainerOptions):
   await new Promise<void>((done, fail) => {
     const env = { ...process.env, ...threadLimits };
     const child = spawn(python, args, { stdio: ['ignore', 'ignore', 'inherit'], env });
+    // A signal ends the child, whose end then ends this command by the ordinary way out, cleaning up.
     const stop = () => child.kill();
-    process.once('exit', stop);
+    process.once('SIGTERM', stop).once('SIGINT', stop);
     child.on('error', (error) => fail(new Error(`${python}: ${error.message}`)));
     child.on('close', (code, signal) => {
-      process.off('exit', stop);
+      process.off('SIGTERM', stop).off('SIGINT', stop);
       if (code === 0) done();
       else
         fail(new Error(`the trainer (${step}) ended with ${signal ?? `code ${code}`}; its message is above`));

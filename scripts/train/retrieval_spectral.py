@@ -139,7 +139,10 @@ class SpectralSearch:
         return best, item_sides(self._solve(best), self.spectrum.item_degrees, best)
 
     def _affordable(self, seconds: float) -> int:
-        """Largest rank at which six decompositions fit (rank gains more than exponents); a small one is timed, the cost grows about as rank^1.5."""
+        """Largest rank at which six decompositions fit: rank gains more than the exponents do.
+
+        A small one is timed; the cost grows about as rank^1.5.
+        """
         limit = max(1, min(self.validation.fit.shape) // 2)
         timed = min(DIMENSIONS[1], limit)
         began = self.clock.elapsed

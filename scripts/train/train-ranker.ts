@@ -10,7 +10,10 @@ import { runTrainer, type TrainerRun } from './run-trainer.ts';
 import { writeTrainingSet } from './training-set.ts';
 import { poolTowers } from './training-set-source.ts';
 
-/** Single coordinates tie a model to one post space and gain nothing over the cosines; see docs/RANKING.md. */
+/**
+ * Single coordinates tie a model to one post space and gain nothing over the cosines: on the generated world of seed
+ * 7, 60,000 posts, click AUC .757 with them, .763 without; NDCG@50 on another world .552 against .593.
+ */
 const LEFT_OUT: readonly FeatureId[] = ['hadamard@1'];
 
 export interface TrainRanker extends TrainerRun {

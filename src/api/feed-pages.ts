@@ -257,7 +257,7 @@ export class FeedPages {
     const delivered = packHashes(snapshot.entries.slice(0, offset).map((entry) => entry.postId));
     const prior = joinPairs(snapshot.prior, delivered);
     const rest = { ...snapshot, entries: snapshot.entries.slice(offset), prior };
-    const snapshotId = await sessions.save(rest, deadline);
+    const snapshotId = await sessions.save(scope.userId, rest, deadline);
     if (snapshotId !== null) {
       return cursors.seal({ kind: 'snapshot', expiresAtMs, position, snapshotId, offset: 0 }, scope);
     }

@@ -7,10 +7,6 @@ export class LruMap<V> {
     this.#capacity = capacity;
   }
 
-  get size(): number {
-    return this.#entries.size;
-  }
-
   get(key: string): V | undefined {
     const value = this.#entries.get(key);
     if (value === undefined) return undefined;
@@ -25,6 +21,11 @@ export class LruMap<V> {
     if (this.#entries.size <= this.#capacity) return;
     const oldest = this.#entries.keys().next().value;
     if (oldest !== undefined) this.#entries.delete(oldest);
+  }
+
+  /** A copy: entries may be deleted on the way. */
+  entries(): [string, V][] {
+    return [...this.#entries];
   }
 
   delete(key: string): void {

@@ -5,24 +5,30 @@ import {
   type SqlStore,
   type SqlStoreOptions,
 } from '../../src/features/store/postgres-store.ts';
-import { freshFolder } from '../setup/test-servers.ts';
+import { freshDataFolder } from '../setup/pglite-template.ts';
 import { changeFeedContract } from './change-feed-contract.ts';
 import { eventStoreContract } from './event-store-contract.ts';
 import { postStoreContract } from './post-store-contract.ts';
 import { servingLogContract } from './serving-log-contract.ts';
 import { userStoreContract } from './user-store-contract.ts';
 
-export function sqlStoreContract(options: () => Promise<Partial<SqlStoreOptions>>): void {
+export function sqlStoreContract(options: () => Promise<{ databaseUrl?: string }>): void {
   describe('SQL store contract', () => {
-    const folder = freshFolder();
+    let folder: { path: string; remove(): void } | undefined;
     let store: SqlStore;
 
     beforeAll(async () => {
-      store = await openSqlStore({ dataDir: folder.path, ...(await options()) });
+      const { databaseUrl } = await options();
+      if (databaseUrl) {
+        store = await openSqlStore({ dataDir: '', databaseUrl });
+        return;
+      }
+      folder = await freshDataFolder();
+      store = await openSqlStore({ dataDir: folder.path });
     });
     afterAll(async () => {
       await store?.close();
-      folder.remove();
+      folder?.remove();
     });
 
     postStoreContract(() => store);

@@ -54,9 +54,10 @@ export async function openSqlStore(options: SqlStoreOptions): Promise<SqlStore> 
     statementTimeoutMs,
     prepared: server === null,
   });
-  const close = async () => {
-    await client.close();
-    await server?.close();
+  let closing: Promise<void> | null = null;
+  const close = () => {
+    closing ??= client.close().then(() => server?.close());
+    return closing;
   };
   try {
     const migration = await migrate(client, deadlineIn(MIGRATION_MS));

@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
 import { openSqlStore } from '../../../src/features/store/postgres-store.ts';
 import { openStateStore } from '../../../src/features/store/state-store.ts';
-import { collect, freshFolder, soon } from '../../setup/test-servers.ts';
+import { freshDataFolder } from '../../setup/pglite-template.ts';
+import { collect, soon } from '../../setup/test-servers.ts';
 
 const PROGRAM = fileURLToPath(new URL('./store-process.ts', import.meta.url));
 const children: ChildProcess[] = [];
@@ -16,8 +17,8 @@ interface Line {
   [key: string]: unknown;
 }
 
-function folder(): string {
-  const made = freshFolder();
+async function folder(): Promise<string> {
+  const made = await freshDataFolder();
   folders.push(made);
   return made.path;
 }
@@ -53,7 +54,7 @@ afterEach(async () => {
 
 describe('embedded SQL store', () => {
   it('refuses a second opener, naming the owner, in this process and from another', async () => {
-    const dataDir = folder();
+    const dataDir = await folder();
     const store = await openSqlStore({ dataDir });
     await expect(openSqlStore({ dataDir })).rejects.toMatchObject({
       code: 'locked',
@@ -71,7 +72,7 @@ describe('embedded SQL store', () => {
   });
 
   it('lets scripts work on the owner’s database through its socket, at the same time', async () => {
-    const dataDir = folder();
+    const dataDir = await folder();
     const store = await openSqlStore({ dataDir });
     const scripts = ['a', 'b'].map((name) => start('attach', dataDir, name));
     const said = scripts.map((script) => script.next());
@@ -91,7 +92,7 @@ describe('embedded SQL store', () => {
   });
 
   it('holds every acknowledged post after its process was killed, and opens without help', async () => {
-    const dataDir = folder();
+    const dataDir = await folder();
     const writer = start('append-for-ever', dataDir);
     while (writer.lines.length < 30) await writer.next();
     writer.child.kill('SIGKILL');
@@ -107,7 +108,7 @@ describe('embedded SQL store', () => {
   });
 
   it('is taken over from a dead owner by exactly one of several processes', async () => {
-    const dataDir = folder();
+    const dataDir = await folder();
     const first = start('own', dataDir);
     await first.next();
     first.child.kill('SIGKILL');
@@ -119,7 +120,7 @@ describe('embedded SQL store', () => {
   });
 
   it('opens past a claim that is no claim', async () => {
-    const dataDir = folder();
+    const dataDir = await folder();
     const store = await openSqlStore({ dataDir });
     await store.close();
     writeFileSync(join(dataDir, 'pglite', 'owner.lock.99'), 'not JSON');
@@ -130,7 +131,7 @@ describe('embedded SQL store', () => {
   });
 
   it('answers with `unavailable` after it was closed', async () => {
-    const store = await openSqlStore({ dataDir: folder() });
+    const store = await openSqlStore({ dataDir: await folder() });
     await store.close();
     await store.close();
     await expect(store.getPosts(['x'], soon())).rejects.toMatchObject({ code: 'unavailable' });
@@ -139,7 +140,7 @@ describe('embedded SQL store', () => {
 
 describe('embedded state store', () => {
   it('is written by several processes at once without losing a patch', async () => {
-    const dataDir = folder();
+    const dataDir = await folder();
     const store = await openStateStore({ dataDir });
     const writers = ['a', 'b'].map((name) => start('lmdb', dataDir, name));
     expect(await Promise.all(writers.map((writer) => writer.next()))).toEqual([

@@ -6,7 +6,7 @@ import { ERROR_CATALOGUE } from '../../../src/api/error-catalogue.ts';
 import { asFeedrankError, problemOf } from '../../../src/api/errors.ts';
 import { problemSchema } from '../../../src/api/response-schemas.ts';
 import { FeedrankError } from '../../../src/errors.ts';
-import { type Backends, openBackends, openWorld, type World } from './world.ts';
+import { type Backends, downBackends, openWorld, type World } from './world.ts';
 
 const SRC = join(import.meta.dirname, '../../../src');
 
@@ -58,9 +58,9 @@ describe('the application', () => {
   let backends: Backends;
   let world: World;
   beforeAll(async () => {
-    backends = await openBackends();
+    backends = downBackends();
     world = await openWorld(backends);
-  }, 60_000);
+  });
   afterAll(async () => {
     await world.close();
     await backends.close();

@@ -24,7 +24,6 @@ const change = fc.oneof(
 const step = fc.record({
   limit: fc.integer({ min: 1, max: 9 }),
   changes: fc.array(change, { maxLength: 3 }),
-  repeat: fc.boolean(),
 });
 
 it('never repeat a post, never show one that may not be shown, never skip one that may', async () => {
@@ -42,14 +41,9 @@ it('never repeat a post, never show one that may not be shown, never skip one th
         const delivered: string[] = [];
         let cursor: string | null = '';
         for (let i = 0; cursor !== null; i++) {
-          const { limit, changes, repeat } = steps[i] ?? { limit: 9, changes: [], repeat: false };
+          const { limit, changes } = steps[i] ?? { limit: 9, changes: [] };
           const url: string = `/feed/${userId}?limit=${limit}${cursor ? `&cursor=${cursor}` : ''}`;
           const page = feedResponse.parse((await world.app.inject(url)).json());
-          if (repeat && cursor && page.posts.length === limit && !page.end) {
-            // A page asked for twice begins alike; where a new slate was needed the rest may differ.
-            const again = feedResponse.parse((await world.app.inject(url)).json());
-            expect(again.posts[0]?.id === page.posts[0]?.id || world.slateRequests.length > 1).toBe(true);
-          }
           const ids = page.posts.map(({ id }) => id);
           expect(page.posts.map(({ position }) => position)).toEqual(
             ids.map((_, at) => delivered.length + at),
@@ -80,6 +74,6 @@ it('never repeat a post, never show one that may not be shown, never skip one th
         expect(missing).toEqual([]);
       },
     ),
-    { numRuns: 25 },
+    { numRuns: 15 },
   );
 }, 60_000);

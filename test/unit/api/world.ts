@@ -11,6 +11,7 @@ import type { AppContext, Readiness, SlateRequest, SlateResult } from '../../../
 import { hashKey, hashSet } from '../../../src/api/hash-pairs.ts';
 import type { Change, Post, PostExplanation } from '../../../src/contracts.ts';
 import { deadlineIn } from '../../../src/deadline.ts';
+import { FeedrankError } from '../../../src/errors.ts';
 import { openSqlStore, type SqlStore } from '../../../src/features/store/postgres-store.ts';
 import { type OnlineStore, openStateStore } from '../../../src/features/store/state-store.ts';
 import { hash32, hash64 } from '../../../src/hashing.ts';
@@ -52,6 +53,13 @@ export async function openBackends(): Promise<Backends> {
       rmSync(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+/** Stores that are all down, for what must work without any. */
+export function downBackends(): Backends {
+  const down = () => Promise.reject(new FeedrankError('unavailable', 'the store is down'));
+  const store = new Proxy({}, { get: () => down });
+  return { sql: store as SqlStore, online: store as OnlineStore, close: async () => {} };
 }
 
 export function post(id: string, fields: Partial<Post> = {}): Post {

@@ -1,0 +1,177 @@
+"""Click-through architectures over one embedding table: ids [B, F] (and values [B, F]) -> logits [B].
+
+Floors: LR, FM (Rendle, 2010). MLP; DCN-v2, parallel (Wang et al., 2021); FinalMLP (Mao et al., 2023); MaskNet, parallel
+(Wang et al., 2021). A bag of features becomes two fields: its sum and its pairwise interactions (He and Chua, 2017).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FLOORS = ('LR', 'FM')
+ARCHITECTURES = ('MLP', 'DCN-v2', 'FinalMLP', 'MaskNet')
+# FuxiCTR's initialiser, the code behind the BARS tables (2022).
+INITIAL_STD = 1e-4
+
+
+@dataclass(frozen=True)
+class Settings:
+    architecture: str
+    dim: int = 10
+    l2: float = 1e-3
+    dropout: float = 0.2
+    lr: float = 1e-3
+    batch: int = 4096
+    hidden: tuple[int, ...] = (400, 400, 400)
+    # Cross layers (DCN-v2), heads (FinalMLP), blocks (MaskNet); the others have no use for it.
+    parts: int = 3
+    # Ids that fewer rows of training hold are taken as unseen.
+    min_count: int = 1
+
+
+class Table(nn.Module):
+    """[size, dim] weights; sparse gradients where a dense step over the whole table would dominate."""
+
+    def __init__(self, size: int, dim: int, sparse: bool):
+        super().__init__()
+        self.sparse = sparse
+        self.weight = nn.Parameter(torch.randn(size, dim) * INITIAL_STD)
+
+    def forward(self, ids: Tensor, values: Tensor | None) -> Tensor:
+        rows = F.embedding(ids, self.weight, sparse=self.sparse)
+        return rows if values is None else rows * values.unsqueeze(2)
+
+
+class CtrModel(nn.Module):
+    def __init__(self, settings: Settings, size: int, fields: int, bag: bool, contexts: tuple[int, int], sparse: bool):
+        super().__init__()
+        self.bag, self.architecture = bag, settings.architecture
+        floor = settings.architecture in FLOORS
+        self.bias = nn.Parameter(torch.zeros(1))
+        self.first = Table(size, 1, sparse) if floor else None
+        self.table = None if settings.architecture == 'LR' else Table(size, settings.dim, sparse)
+        fields = 2 if bag else fields
+        self.net = None if floor else network(settings, fields, (0, 1) if bag else contexts)
+
+    def tables(self) -> list[Table]:
+        return [table for table in (self.first, self.table) if table is not None]
+
+    def forward(self, ids: Tensor, values: Tensor | None) -> Tensor:
+        logits = self.bias
+        if self.first is not None:
+            logits = logits + self.first(ids, values).sum(dim=(1, 2))
+        if self.table is None:
+            return logits
+        rows = self.table(ids, values)
+        if self.net is None or self.bag:
+            total = rows.sum(dim=1)
+            pairs = (total * total - (rows * rows).sum(dim=1)) / 2
+            if self.net is None:
+                return logits + pairs.sum(dim=1)
+            rows = torch.stack([total, pairs], dim=1)
+        return logits + self.net(rows)
+
+
+def mlp(width: int, hidden: tuple[int, ...], dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for units in hidden:
+        layers += [nn.Linear(width, units), nn.BatchNorm1d(units), nn.ReLU()]
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
+        width = units
+    return nn.Sequential(*layers)
+
+
+def network(settings: Settings, fields: int, contexts: tuple[int, int]) -> nn.Module:
+    kinds = {'MLP': Deep, 'DCN-v2': CrossDeep, 'MaskNet': Masked}
+    if settings.architecture == 'FinalMLP':
+        return TwoStream(settings, fields, contexts)
+    return kinds[settings.architecture](settings, fields)
+
+
+class Deep(nn.Module):
+    def __init__(self, settings: Settings, fields: int):
+        super().__init__()
+        self.hidden = mlp(fields * settings.dim, settings.hidden, settings.dropout)
+        self.out = nn.Linear(settings.hidden[-1], 1)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.out(self.hidden(rows.flatten(1))).squeeze(1)
+
+
+class CrossDeep(nn.Module):
+    def __init__(self, settings: Settings, fields: int):
+        super().__init__()
+        width = fields * settings.dim
+        self.cross = nn.ModuleList(nn.Linear(width, width) for _ in range(settings.parts))
+        self.hidden = mlp(width, settings.hidden, settings.dropout)
+        self.out = nn.Linear(width + settings.hidden[-1], 1)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        first = rows.flatten(1)
+        crossed = first
+        for layer in self.cross:
+            crossed = first * layer(crossed) + crossed
+        return self.out(torch.cat([crossed, self.hidden(first)], dim=1)).squeeze(1)
+
+
+class TwoStream(nn.Module):
+    """Two gated streams, joined by a bilinear form in several heads. `contexts`: the fields that set the gates."""
+
+    def __init__(self, settings: Settings, fields: int, contexts: tuple[int, int]):
+        super().__init__()
+        width, (wide, narrow) = fields * settings.dim, (settings.hidden[0], settings.hidden[-1])
+        self.contexts, self.heads = contexts, settings.parts
+        gate_units = settings.hidden[0]
+        self.gates = nn.ModuleList(
+            nn.Sequential(nn.Linear(settings.dim, gate_units), nn.ReLU(), nn.Linear(gate_units, width), nn.Sigmoid())
+            for _ in contexts
+        )
+        self.streams = nn.ModuleList(
+            [mlp(width, settings.hidden[:-1], settings.dropout), mlp(width, (narrow,), settings.dropout)]
+        )
+        wide = settings.hidden[-2]
+        if wide % self.heads or narrow % self.heads:
+            raise ValueError(f'{self.heads} heads do not divide {wide} and {narrow}')
+        self.linear = nn.ModuleList([nn.Linear(wide, 1), nn.Linear(narrow, 1)])
+        self.form = nn.Parameter(torch.empty(self.heads, wide // self.heads, narrow // self.heads))
+        nn.init.xavier_normal_(self.form)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        flat = rows.flatten(1)
+        one, two = (
+            stream(flat * (2 * gate(rows[:, context])))
+            for stream, gate, context in zip(self.streams, self.gates, self.contexts)
+        )
+        left = one.view(len(one), self.heads, -1).transpose(0, 1)
+        right = two.view(len(two), self.heads, -1).transpose(0, 1)
+        joined = (torch.bmm(left, self.form) * right).sum(dim=(0, 2))
+        return joined + (self.linear[0](one) + self.linear[1](two)).squeeze(1)
+
+
+class Masked(nn.Module):
+    BLOCK = 64
+    REDUCTION = 2
+
+    def __init__(self, settings: Settings, fields: int):
+        super().__init__()
+        width, inner = fields * settings.dim, fields * settings.dim * self.REDUCTION
+        self.norm = nn.LayerNorm(settings.dim)
+        self.masks = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width)) for _ in range(settings.parts)
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, self.BLOCK, bias=False), nn.LayerNorm(self.BLOCK), nn.ReLU())
+            for _ in range(settings.parts)
+        )
+        self.hidden = mlp(self.BLOCK * settings.parts, settings.hidden, settings.dropout)
+        self.out = nn.Linear(settings.hidden[-1], 1)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        flat, normed = rows.flatten(1), self.norm(rows).flatten(1)
+        blocks = [block(mask(flat) * normed) for mask, block in zip(self.masks, self.blocks)]
+        return self.out(self.hidden(torch.cat(blocks, dim=1))).squeeze(1)
