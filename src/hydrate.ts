@@ -31,6 +31,8 @@ export interface HydrateContext {
   coldStart(user: User | null): Promise<Float32Array>;
   /** The tower's fixed cold-start vector, at hand without any call. */
   coldVector: Float32Array;
+  /** Time a request waits for a vector that is being computed; default EMBEDDING_WAIT_MS. */
+  embeddingWaitMs?: number;
 }
 
 export interface HydratedUser {
@@ -51,6 +53,7 @@ export class UserHydrator {
   /** Never rejects: what could not be read is named in `degraded`. */
   async hydrate(userId: string, deadline: Deadline): Promise<HydratedUser> {
     const { state: store, tower, embedder, coldVector } = this.#context;
+    const waitMs = this.#context.embeddingWaitMs ?? EMBEDDING_WAIT_MS;
     const degraded: string[] = [];
     const storeDeadline = deadline.within(deadline.remainingMs() * STORE_SHARE);
     let state: UserState | null = null;
@@ -74,7 +77,7 @@ export class UserHydrator {
       embedder.pending(userId) ?? (vector === null && hasHistory ? embedder.refresh(userId) : undefined);
     if (pending) {
       try {
-        const computed = await raceDeadline(pending, deadline.within(EMBEDDING_WAIT_MS), 'the user tower');
+        const computed = await raceDeadline(pending, deadline.within(waitMs), 'the user tower');
         if (computed) {
           vector = computed;
           kind = 'computed';
@@ -86,9 +89,7 @@ export class UserHydrator {
     if (vector === null) {
       kind = 'cold';
       const cold = this.#context.coldStart(state?.user ?? null);
-      vector = await raceDeadline(cold, deadline.within(EMBEDDING_WAIT_MS), 'cold start').catch(
-        () => coldVector,
-      );
+      vector = await raceDeadline(cold, deadline.within(waitMs), 'cold start').catch(() => coldVector);
     }
     return {
       packed: packUser(userId, state, vector, kind),

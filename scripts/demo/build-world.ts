@@ -4,12 +4,13 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Manifest } from '../../src/candidates/index/artifact-manifest.ts';
 import { EmbedPool } from '../../src/features/embed-pool.ts';
-import { openSqlStore, type SqlStore } from '../../src/features/store/postgres-store.ts';
+import { openSqlStore } from '../../src/features/store/postgres-store.ts';
 import { openStateStore } from '../../src/features/store/state-store.ts';
 import { promotedVersion } from '../../src/ranking/model-registry.ts';
 import { BuildProgressLine } from '../build-index/progress-line.ts';
 import { runBuildIndex } from '../build-index/run.ts';
 import type { World } from '../generate/world.ts';
+import { writeWorld } from '../generate/write-world.ts';
 import { startProgress } from '../import/progress.ts';
 import { storeSink } from '../import/sink.ts';
 
@@ -34,7 +35,11 @@ export async function buildWorld(world: World, options: BuildWorldOptions): Prom
   });
   const line = new BuildProgressLine(process.stderr);
   try {
-    await storeWorld(world, sql);
+    const sink = storeSink(sql);
+    const progress = startProgress('world');
+    await writeWorld(world, sink, progress.update);
+    await sink.close();
+    progress.stop();
     const { manifest } = await runBuildIndex({
       indexDir: join(dataDir, 'index'),
       sqlStore: sql,
@@ -56,36 +61,4 @@ export async function buildWorld(world: World, options: BuildWorldOptions): Prom
     await state.close();
     await sql.close();
   }
-}
-
-async function storeWorld(world: World, sql: SqlStore): Promise<void> {
-  const { posts, users } = world.options;
-  await store('posts generated', posts, world.posts(), sql, (batch) => ({ posts: batch }));
-  await store('users generated', users, world.users(), sql, (batch) => ({ users: batch }));
-  await store('edges generated', null, world.edges(), sql, (batch) => ({ edges: batch }));
-  await store('events generated', null, world.events(), sql, (batch) => ({ events: batch }));
-}
-
-type Rows = Partial<
-  Pick<Parameters<ReturnType<typeof storeSink>['write']>[0], 'posts' | 'users' | 'edges' | 'events'>
->;
-
-async function store<T>(
-  label: string,
-  total: number | null,
-  batches: Iterable<T[]>,
-  sql: SqlStore,
-  rowsOf: (batch: T[]) => Rows,
-): Promise<void> {
-  const sink = storeSink(sql);
-  const progress = startProgress(label);
-  let rows = 0;
-  for (const batch of batches) {
-    await sink.write({ posts: [], users: [], edges: [], events: [], ...rowsOf(batch) });
-    rows += batch.length;
-    progress.update(total ? rows / total : 0, rows);
-  }
-  await sink.close();
-  progress.update(1, rows);
-  progress.stop();
 }

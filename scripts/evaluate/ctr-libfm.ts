@@ -64,13 +64,15 @@ export async function readLibfm(path: string): Promise<LibfmRows> {
       let value = 1;
       if (text !== '1') {
         value = VALUE.test(text) ? Number(text) : Number.NaN;
-        if (!(Math.abs(value) <= LARGEST_FLOAT32)) return refuse(token, 'has a value that is not a finite number');
+        if (!(Math.abs(value) <= LARGEST_FLOAT32))
+          return refuse(token, 'has a value that is not a finite number');
         allOnes &&= value === 1;
       }
       ids.push(Number(id));
       values.push(value);
     }
-    if (ids.length > MOST_FEATURES) return refuse(tokens[0], `is beyond ${MOST_FEATURES} features in one file`);
+    if (ids.length > MOST_FEATURES)
+      return refuse(tokens[0], `is beyond ${MOST_FEATURES} features in one file`);
     labels.push(positive ? 1 : 0);
     offsets.push(ids.length);
     width.min = Math.min(width.min, tokens.length - 1);
@@ -80,7 +82,9 @@ export async function readLibfm(path: string): Promise<LibfmRows> {
   const rows = { labels: labels.view(), offsets: offsets.view(), ids: ids.view(), width };
   const first = rows.labels[0];
   if (rows.labels.every((label) => label === first)) {
-    throw new Error(`${path}: every label is ${first === 1 ? 'positive' : 'negative'}, both classes are needed`);
+    throw new Error(
+      `${path}: every label is ${first === 1 ? 'positive' : 'negative'}, both classes are needed`,
+    );
   }
   if (width.max === 0) throw new Error(`${path}: no row has a feature`);
   return { ...rows, values: allOnes ? null : values.view() };
@@ -100,7 +104,9 @@ type Numbers = Uint8Array | Uint32Array | Float32Array | Float64Array;
 class Growing<T extends Numbers> {
   length = 0;
   private data: T;
-  private readonly make: new (length: number) => T;
+  private readonly make: new (
+    length: number,
+  ) => T;
 
   constructor(make: new (length: number) => T) {
     this.make = make;

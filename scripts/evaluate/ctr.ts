@@ -65,9 +65,8 @@ async function evaluateCtr(flags: FlagValues): Promise<object> {
       await writeLibfmArrays(work, split, rows);
       process.stderr.write(`${describeRows(split, rows)}\n`);
     }
-    const used = (Date.now() - began) / 1000;
-    const seconds = Math.max(1, budgetMinutes * 60 - used - RESERVE_SECONDS);
-    await runTrainer(python, { work, seed, threads, seconds });
+    const seconds = budgetMinutes * 60 - RESERVE_SECONDS;
+    await runTrainer(python, { work, seed, threads, began: began / 1000, seconds });
     const result = JSON.parse(await readFile(join(work, 'result.json'), 'utf8')) as CtrResult;
     // Without --json the figures themselves go to standard output.
     printCtr(result, json === undefined ? process.stderr : process.stdout);
@@ -104,12 +103,20 @@ interface TrainerOptions {
   work: string;
   seed: number;
   threads: number;
+  /** Unix seconds. */
+  began: number;
+  /** Wall-clock limit from then on. */
   seconds: number;
 }
 
-async function runTrainer(python: string, { work, seed, threads, seconds }: TrainerOptions): Promise<void> {
-  const args = [TRAINER, '--work', work, '--seed', `${seed}`, '--threads', `${threads}`, '--seconds', `${seconds}`];
-  const limits = { OMP_NUM_THREADS: `${threads}`, OPENBLAS_NUM_THREADS: `${threads}`, MKL_NUM_THREADS: `${threads}` };
+async function runTrainer(python: string, { threads, ...options }: TrainerOptions): Promise<void> {
+  const flags = Object.entries({ threads, ...options }).flatMap(([name, value]) => [`--${name}`, `${value}`]);
+  const args = [TRAINER, ...flags];
+  const limits = {
+    OMP_NUM_THREADS: `${threads}`,
+    OPENBLAS_NUM_THREADS: `${threads}`,
+    MKL_NUM_THREADS: `${threads}`,
+  };
   await new Promise<void>((done, fail) => {
     const env = { ...process.env, ...limits };
     const child = spawn(python, args, { stdio: ['ignore', 'ignore', 'inherit'], env });

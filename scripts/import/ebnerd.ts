@@ -15,7 +15,9 @@ const BEHAVIOR_COLUMNS = [
   'next_read_time',
 ] as const;
 const HISTORY_COLUMNS = ['user_id', 'impression_time_fixed', 'article_id_fixed', 'read_time_fixed'] as const;
-const FIRST_PASS = 0.2;
+/** Parts of the work done when the first pass, and the histories, end. */
+const FIRST_PASS = 0.1;
+const HISTORIES = 0.75;
 
 export const ebnerd: ImportFormat = {
   files: [BEHAVIORS, HISTORY],
@@ -54,7 +56,7 @@ export const ebnerd: ImportFormat = {
     for (const [user, createdAt] of users) builder.addUser({ id: `${user}`, createdAt }, BEHAVIORS, ++made);
     yield builder.take(FIRST_PASS);
 
-    for await (const { firstRow, rows, columns } of histories()) {
+    for await (const { firstRow, rows, totalRows, columns } of histories()) {
       for (let i = 0; i < rows; i++) {
         const row = firstRow + i + 1;
         const userId = `${toNumber(columns.user_id[i])}`;
@@ -65,7 +67,7 @@ export const ebnerd: ImportFormat = {
           builder.addEvent({ ...event, type: 'click' }, HISTORY, row);
           addReading(builder, event, toNumber(reads[k]), HISTORY, row);
         }
-        if (builder.countRow()) yield builder.take(FIRST_PASS);
+        if (builder.countRow()) yield builder.take(FIRST_PASS + (HISTORIES - FIRST_PASS) * (row / totalRows));
       }
     }
     for await (const { firstRow, rows, totalRows, columns } of behaviors()) {
@@ -85,7 +87,7 @@ export const ebnerd: ImportFormat = {
           builder.addEvent({ ...event, type: 'click' }, BEHAVIORS, row);
           if (k === 0) addReading(builder, event, toNumber(columns.next_read_time[i]), BEHAVIORS, row);
         }
-        if (builder.countRow()) yield builder.take(FIRST_PASS + (1 - FIRST_PASS) * (row / totalRows));
+        if (builder.countRow()) yield builder.take(HISTORIES + (1 - HISTORIES) * (row / totalRows));
       }
     }
     yield builder.take(1);

@@ -14,7 +14,9 @@ import numpy as np
 SPLITS = ('train', 'validation', 'test')
 # Ranges are fields while they are not many more than the features of a full row: beyond it some field is a list.
 MOST_FIELDS_PER_FEATURE = 2
+MOST_FIELDS = 1000
 LARGEST_MATRIX = 1_500_000_000
+ID_LIMIT = 10**15  # ids have at most 15 digits
 
 
 @dataclass
@@ -80,12 +82,12 @@ def load(work: Path) -> CtrData:
     widest = max(int(raw.widths.max()) for raw in raws.values())
     if max(len(raw.labels) for raw in raws.values()) * widest > LARGEST_MATRIX:
         raise SystemExit(f'a file with a row of {widest} features is too large for this evaluation')
-    if all((raw.widths == widest).all() for raw in raws.values()):
+    if widest <= MOST_FIELDS and all((raw.widths == widest).all() for raw in raws.values()):
         places = {name: np.arange(len(raw.ids)) % widest for name, raw in raws.items()}
         return encode(raws, places, 'columns', widest)
     every = np.unique(np.concatenate([raw.ids for raw in raws.values()]))
     starts = range_starts([(raw.row_of, raw.ids) for raw in raws.values()], every)
-    if starts is not None and len(starts) <= MOST_FIELDS_PER_FEATURE * widest:
+    if starts is not None and len(starts) <= min(MOST_FIELDS, MOST_FIELDS_PER_FEATURE * widest):
         bounds = every[starts]
         places = {name: np.searchsorted(bounds, raw.ids, side='right') - 1 for name, raw in raws.items()}
         return encode(raws, places, 'ranges', len(starts))
@@ -119,44 +121,35 @@ def range_starts(rows: list[tuple[np.ndarray, np.ndarray]], every: np.ndarray) -
 
 
 def encode(raws: dict[str, Raw], places: dict[str, np.ndarray], structure: str, fields: int) -> CtrData:
-    # One range of ids for each field, so that a column shares no id with another by accident of numbering.
-    own = np.zeros_like if structure == 'bag' else np.asarray
-    train = raws['train']
-    keys = {name: key(own(places[name]), raw.ids) for name, raw in raws.items()}
-    known, inverse, counts = np.unique(keys['train'], return_inverse=True, return_counts=True, axis=0)
-    groups = 1 if structure == 'bag' else fields
+    bag = structure == 'bag'
+    groups = 1 if bag else fields
+    group_of = {name: np.zeros_like(place) if bag else place for name, place in places.items()}
+    # A field's ids are its own: two columns may number their values alike.
+    keys = {name: group_of[name] * ID_LIMIT + raw.ids for name, raw in raws.items()}
+    known, inverse, counts = np.unique(keys['train'], return_inverse=True, return_counts=True)
+    unseen_id, absent_id = len(known), len(known) + groups
     size = len(known) + 2 * groups
-    field_of = np.concatenate([known['field'], np.arange(groups), np.arange(groups)]).astype(np.int64)
-    scale = value_scale(train, inverse, size)
+    scale = value_scale(raws['train'], inverse, size)
+    all_ones = all(raw.values is None for raw in raws.values())
 
     splits = {}
     for name, raw in raws.items():
-        ids, seen = (inverse, np.ones(len(inverse), bool)) if name == 'train' else lookup(keys[name], known)
-        group = own(places[name])
-        dense = np.where(seen, ids, len(known) + group).astype(np.int32)
-        matrix = np.tile((len(known) + groups + np.arange(groups)).astype(np.int32), (len(raw.labels), fields // groups))
-        matrix[raw.row_of, places[name]] = dense
+        at = np.minimum(np.searchsorted(known, keys[name]), len(known) - 1)
+        seen = known[at] == keys[name]
+        ids = np.where(seen, at, unseen_id + group_of[name])
+        where = (raw.row_of, places[name])
+        matrix = np.empty((len(raw.labels), fields), dtype=np.int32)
+        matrix[:] = absent_id + (0 if bag else np.arange(groups))
+        matrix[where] = ids
         values = None
-        if any(other.values is not None for other in raws.values()) or structure == 'bag':
+        if bag or not all_ones:
             # An absent place of a bag counts nothing; an absent field is a category of its own.
-            values = np.full(matrix.shape, 0.0 if structure == 'bag' else 1.0, dtype=np.float32)
-            given = raw.values if raw.values is not None else np.ones(len(raw.ids), dtype=np.float32)
-            values[raw.row_of, places[name]] = given * scale[dense]
-        unseen = float(1 - seen.mean()) if len(seen) else 0.0
-        splits[name] = Split(matrix, values, raw.labels, unseen)
+            values = np.full(matrix.shape, 0 if bag else 1, dtype=np.float32)
+            values[where] = scale[ids] if raw.values is None else scale[ids] * raw.values
+        splits[name] = Split(matrix, values, raw.labels, float(1 - seen.mean()) if len(seen) else 0.0)
+    field_of = np.concatenate([known // ID_LIMIT, np.arange(groups), np.arange(groups)])
     all_counts = np.concatenate([counts, np.zeros(2 * groups, dtype=np.int64)])
     return CtrData(structure, fields, len(known), size, all_counts, field_of, **splits)
-
-
-def key(field: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    keys = np.empty(len(ids), dtype=[('field', '<i8'), ('id', '<i8')])
-    keys['field'], keys['id'] = field, ids
-    return keys
-
-
-def lookup(keys: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    return at, known[at] == keys
 
 
 def value_scale(train: Raw, ids: np.ndarray, size: int) -> np.ndarray:

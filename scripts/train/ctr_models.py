@@ -120,23 +120,25 @@ class CrossDeep(nn.Module):
 
 
 class TwoStream(nn.Module):
-    """Two gated streams, joined by a bilinear form in several heads. `contexts`: the fields that set the gates."""
+    """Two gated streams joined by a bilinear form in several heads. `contexts`: the fields that set the gates.
+
+    The last of `hidden` is the second stream's only layer, those before it are the first's.
+    """
 
     def __init__(self, settings: Settings, fields: int, contexts: tuple[int, int]):
         super().__init__()
-        width, (wide, narrow) = fields * settings.dim, (settings.hidden[0], settings.hidden[-1])
+        width, units = fields * settings.dim, settings.hidden[0]
+        wide, narrow = settings.hidden[-2], settings.hidden[-1]
         self.contexts, self.heads = contexts, settings.parts
-        gate_units = settings.hidden[0]
+        if wide % self.heads or narrow % self.heads:
+            raise ValueError(f'{self.heads} heads do not divide {wide} and {narrow}')
         self.gates = nn.ModuleList(
-            nn.Sequential(nn.Linear(settings.dim, gate_units), nn.ReLU(), nn.Linear(gate_units, width), nn.Sigmoid())
+            nn.Sequential(nn.Linear(settings.dim, units), nn.ReLU(), nn.Linear(units, width), nn.Sigmoid())
             for _ in contexts
         )
         self.streams = nn.ModuleList(
             [mlp(width, settings.hidden[:-1], settings.dropout), mlp(width, (narrow,), settings.dropout)]
         )
-        wide = settings.hidden[-2]
-        if wide % self.heads or narrow % self.heads:
-            raise ValueError(f'{self.heads} heads do not divide {wide} and {narrow}')
         self.linear = nn.ModuleList([nn.Linear(wide, 1), nn.Linear(narrow, 1)])
         self.form = nn.Parameter(torch.empty(self.heads, wide // self.heads, narrow // self.heads))
         nn.init.xavier_normal_(self.form)

@@ -20,6 +20,8 @@ COLD_ITERATIONS, WARM_ITERATIONS = 4, 2
 DIMENSIONS = (64, 128, 256, 384, 512, 768, 1024)
 STEP = 0.1
 SEARCH_USERS = 2000
+# Moves that need a new decomposition, the more promising first: a short budget may end after a few.
+MOVES = (('user', -STEP), ('item', -STEP), ('user', STEP), ('item', STEP), ('passes', -1), ('passes', 1))
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class SpectralSearch:
         moved = True
         while moved:
             moved = False
-            for name, step in (('passes', -1), ('passes', 1), *((n, s) for n in ('user', 'item') for s in (-STEP, STEP))):
+            for name, step in MOVES:
                 while self.clock.elapsed + cost < self.until:
                     trial = replace(best, **{name: round(getattr(best, name) + step, 2)})
                     if trial.passes < 1 or _decomposition(trial) in visited:

@@ -127,7 +127,7 @@ class Trainer:
             if valid_until is None:
                 continue
             found = self.recall(tower, user_tower, until, valid_until)
-            history.append({'epoch': epoch + 1, 'loss': round(float(np.mean(losses)), 4), **found['tower']})
+            history.append({'epoch': epoch + 1, 'loss': round(float(np.mean(losses)), 4), **found['tower'], 'popularity100': found['popularity'][f'recall{K[-1]}']})
             print(json.dumps(history[-1]), flush=True)
             score = found['tower'][f'recall{K[-1]}']
             bad = 0 if score > best[0] else bad + 1

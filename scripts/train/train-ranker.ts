@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { EmbedPool } from '../../src/features/embed-pool.ts';
 import { FEATURES, type FeatureId } from '../../src/features/feature-schema.ts';
+import { loadModelArtifact } from '../../src/features/model-artifact.ts';
 import { promotedVersion } from '../../src/ranking/model-registry.ts';
 import { startProgress } from '../import/progress.ts';
 import { runTrainer, type TrainerRun } from './run-trainer.ts';
@@ -16,38 +17,65 @@ import { poolTowers } from './training-set-source.ts';
  */
 const LEFT_OUT: readonly FeatureId[] = ['hadamard@1'];
 
+/** As in ranker.py. */
+const MIN_ROWS = 1000;
+
 export interface TrainRanker extends TrainerRun {
-  /** Version of the towers; absent = the promoted ones. */
-  towerVersion: string | undefined;
   maxRows: number;
+  /**
+   * Towers that have not seen the events since `fromMs`, to make the vectors with, and the version that will serve.
+   * Absent = the promoted towers, and the events since their training.
+   */
+  early?: { dir: string; fromMs: number; servedVersion: string };
 }
 
-/** Returns the figures of both models and of the set. */
+/**
+ * Returns the figures of both models and of the set. A tower's vectors of events that it was trained on know their
+ * outcome; a ranker that learned from those would trust similarity far too much.
+ */
 export async function trainRanker(options: TrainRanker): Promise<object> {
-  const { data, work, modelsDir, version, towerVersion, seed, maxRows } = options;
-  const tower = async (name: string) =>
-    join(modelsDir, name, towerVersion ?? (await promotedVersion(modelsDir, name)));
+  const { data, work, modelsDir, version, early, seed, maxRows } = options;
+  const towersDir = early?.dir ?? modelsDir;
+  const folder = async (name: string) => join(towersDir, name, await promotedVersion(towersDir, name));
+  const postTowerDir = await folder('post-tower');
+  const userTowerDir = await folder('user-tower');
+  const { manifest } = await loadModelArtifact(postTowerDir);
+  const learnedUntil = manifest.data?.until;
+  const fromMs = early?.fromMs ?? (typeof learnedUntil === 'number' ? learnedUntil : undefined);
   const pool = await EmbedPool.start({
-    postTowerDir: await tower('post-tower'),
-    userTowerDir: await tower('user-tower'),
+    postTowerDir,
+    userTowerDir,
     workers: Math.min(8, availableParallelism()),
   });
+  const towers = poolTowers(pool);
+  if (early) {
+    towers.postTower = `post-tower@${early.servedVersion}`;
+    towers.userTower = `user-tower@${early.servedVersion}`;
+  }
   const outDir = join(work, 'training-set');
   const progress = startProgress('training set');
   let set: Awaited<ReturnType<typeof writeTrainingSet>>;
   try {
     set = await writeTrainingSet({
       source: data.source,
-      towers: poolTowers(pool),
+      towers,
       outDir,
       features: FEATURES.map(({ id }) => id).filter((id) => !LEFT_OUT.includes(id)),
       seed,
       maxRows,
+      fromMs,
       onProgress: (_, done, total) => progress.update(done / total, done),
     });
   } finally {
     progress.stop();
     await pool.close();
+  }
+  if (set.rows < MIN_ROWS) {
+    const since =
+      fromMs === undefined ? '' : ` since ${new Date(fromMs).toISOString()}, which the towers do not know`;
+    throw new Error(
+      `${set.rows} impressions${since}, are too few to train a ranker on; --what all needs no new ones`,
+    );
   }
   const figures = join(work, 'ranker.json');
   await runTrainer('ranker.py', options, [

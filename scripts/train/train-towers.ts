@@ -8,13 +8,20 @@ import { jsonlSink } from '../import/sink.ts';
 import { runTrainer, type TrainerRun } from './run-trainer.ts';
 import { exportBatches } from './training-data.ts';
 
+export interface TrainTowers extends TrainerRun {
+  /** Models folder whose promoted post tower training starts from. */
+  initDir: string;
+  /** Only events before this time are learned from. */
+  untilMs?: number;
+}
+
 /** Returns the metrics of the new towers. */
-export async function trainTowers(options: TrainerRun): Promise<object> {
-  const { data, work, modelsDir, version } = options;
+export async function trainTowers(options: TrainTowers): Promise<object> {
+  const { data, work, modelsDir, initDir, version, untilMs } = options;
   const folder = join(work, 'export');
   const sink = await jsonlSink(folder);
   const progress = startProgress('export');
-  for await (const batch of exportBatches(data.source)) {
+  for await (const batch of exportBatches(data.source, untilMs)) {
     await sink.write(batch);
     progress.update(0, sink.counts.posts + sink.counts.users + sink.counts.events);
   }
@@ -22,8 +29,8 @@ export async function trainTowers(options: TrainerRun): Promise<object> {
   progress.update(1, sink.counts.posts + sink.counts.users + sink.counts.events);
   progress.stop();
   // The text table that serves now is where training starts: words that the new data lacks keep their meaning.
-  const init = await promotedVersion(modelsDir, 'post-tower').then(
-    (serving) => join(modelsDir, 'post-tower', serving),
+  const init = await promotedVersion(initDir, 'post-tower').then(
+    (serving) => join(initDir, 'post-tower', serving),
     () => null,
   );
   const start = init && existsSync(init) ? ['--init', init] : [];

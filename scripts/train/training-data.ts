@@ -43,11 +43,26 @@ export async function openTrainingData(options: OpenTrainingData): Promise<Train
   return { name: store.kind, source: storeSource(store), close: () => store.close() };
 }
 
-/** Everything of a source, in the order in which an importer wants it. */
-export async function* exportBatches(source: TrainingSource): AsyncGenerator<ExportBatch> {
+/** Everything of a source, in the order in which an importer wants it; events before `untilMs` only. */
+export async function* exportBatches(
+  source: TrainingSource,
+  untilMs = Infinity,
+): AsyncGenerator<ExportBatch> {
   for await (const posts of source.posts()) yield { posts };
   for await (const batch of source.users()) {
     yield { users: batch.map(({ user }) => user), edges: batch.flatMap(({ edges }) => edges) };
   }
-  for await (const events of source.events()) yield { events };
+  for await (const events of source.events()) yield { events: events.filter(({ at }) => at < untilMs) };
+}
+
+/** Time of the event that has `share` of all events before it. Throws UsageError when there is none. */
+export async function timeOfShare(source: TrainingSource, share: number): Promise<number> {
+  let count = 0;
+  for await (const events of source.events()) count += events.length;
+  let left = Math.floor(count * share);
+  for await (const events of source.events()) {
+    if (left < events.length) return events[left].at;
+    left -= events.length;
+  }
+  throw new UsageError('there are no events to train on');
 }

@@ -48,6 +48,8 @@ export interface TrainingSetOptions {
   seed: number;
   /** Impressions before this time move counters and histories only. Default: a tenth into the events. */
   warmUpShare?: number;
+  /** No rows before this time either: the towers have learned from the events before it. */
+  fromMs?: number;
   /** Share of users whose impressions become rows, by hash; all events are replayed either way. Default 1. */
   userShare?: number;
   maxRows?: number;
@@ -112,7 +114,8 @@ class Replay {
     this.#table = table;
     this.#extent = extent;
     this.#encoder = new FeatureEncoder(compilePlan(options.features));
-    this.#firstRowMs = extent.fromMs + (extent.toMs - extent.fromMs) * (options.warmUpShare ?? 0.1);
+    const warmMs = extent.fromMs + (extent.toMs - extent.fromMs) * (options.warmUpShare ?? 0.1);
+    this.#firstRowMs = Math.max(warmMs, options.fromMs ?? -Infinity);
   }
 
   async run(): Promise<TrainingSetMeta> {
@@ -127,7 +130,7 @@ class Replay {
     }
     edges.sort((a, b) => a.createdAt - b.createdAt);
     let events = 0;
-    const { fromMs, toMs, events: total } = this.#extent;
+    const { toMs, events: total } = this.#extent;
     // Hour by hour: the vectors of the hour's readers are made in one batch from what was known at its start.
     for await (const hour of mergeTimeline(source.posts(), edges, source.events(), HOUR_MS)) {
       await this.#addPosts(hour.posts);
@@ -142,11 +145,14 @@ class Replay {
       this.#options.onProgress?.('replay', events, total);
     }
     if (this.#writer.rows === 0) {
-      throw new FeedrankError('invalid_input', 'events: no impression of a known post after the warm-up');
+      throw new FeedrankError(
+        'invalid_input',
+        'events: no impression of a known post in the time to learn from',
+      );
     }
     return this.#writer.close(this.#writer.rows, {
       features: this.#encoder.plan.features.map(({ id, width, fromHistory }) => ({ id, width, fromHistory })),
-      fromMs,
+      fromMs: this.#firstRowMs,
       toMs,
       seed,
       tower: towers.postTower,

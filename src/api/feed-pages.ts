@@ -8,7 +8,14 @@ import type { ApiConfig } from './api-config.ts';
 import type { CatalogueView, Ranker } from './app-context.ts';
 import { type CursorScope, expiredCursor, type FeedCursors } from './feed-cursor.ts';
 import type { FeedSessions } from './feed-sessions.ts';
-import type { FeedSnapshot, SlateFacts, SnapshotEntry } from './feed-snapshot.ts';
+import {
+  type FeedSnapshot,
+  factsOf,
+  NO_FACTS,
+  NO_SNAPSHOT,
+  type SlateFacts,
+  type SnapshotEntry,
+} from './feed-snapshot.ts';
 import { hashKey, hashSet, joinPairs } from './hash-pairs.ts';
 import type { LastGoodSlates } from './last-good-slates.ts';
 import { PageEligibility, type ReadPost } from './page-eligibility.ts';
@@ -215,7 +222,7 @@ export class FeedPages {
         },
         deadline.within(deadline.remainingMs() * RANKER_SHARE),
       );
-      facts = { ...factsOf(slate), explored: explore };
+      facts = factsOf(slate, explore);
       entries = onlyNew(slate.posts, joinPairs(exclude, unconfirmed));
       current = slate.edges;
       page.stageMs = slate.stageMs;
@@ -273,30 +280,6 @@ export class FeedPages {
     const snapshot = prior.length === 0 ? NO_SNAPSHOT : { ...NO_SNAPSHOT, prior };
     return { snapshot, offset: 0, stored: undefined, eligibility: this.#eligibility([]) };
   }
-}
-
-const NO_FACTS: SlateFacts = {
-  model: 'none',
-  index: 'none',
-  rules: 'none',
-  search: 'none',
-  embeddingKind: 'cold',
-  degraded: [],
-  watermark: '',
-  explored: false,
-};
-
-const NO_SNAPSHOT: FeedSnapshot = {
-  startedAtMs: 0,
-  facts: NO_FACTS,
-  edges: [],
-  entries: [],
-  prior: new Uint32Array(0),
-};
-
-function factsOf(slate: FeedAnswer & { embeddingKind: SlateFacts['embeddingKind']; watermark: string }) {
-  const { model, generation: index, rules, search, embeddingKind, degraded, watermark } = slate;
-  return { model, index, rules, search, embeddingKind, degraded, watermark };
 }
 
 /** Drops repeats, and posts that the slate should have left out. */

@@ -2,6 +2,7 @@
 // repeated request gives the same page. Written and read by feed-sessions.ts only.
 import type { Edge, PackedUser, PostExplanation, SlatePost } from '../contracts.ts';
 import { HEADS, type Head, SOURCES } from '../vocabulary.ts';
+import type { SlateResult } from './app-context.ts';
 
 /** What the slate said about itself; shown on each page that is cut from it and written to the serving log. */
 export interface SlateFacts {
@@ -32,6 +33,31 @@ export interface FeedSnapshot {
   entries: SnapshotEntry[];
   /** hash64 pairs of posts that were delivered or passed over before `entries`. */
   prior: Uint32Array;
+}
+
+/** Before any slate. */
+export const NO_FACTS: SlateFacts = {
+  model: 'none',
+  index: 'none',
+  rules: 'none',
+  search: 'none',
+  embeddingKind: 'cold',
+  degraded: [],
+  watermark: '',
+  explored: false,
+};
+
+export const NO_SNAPSHOT: FeedSnapshot = {
+  startedAtMs: 0,
+  facts: NO_FACTS,
+  edges: [],
+  entries: [],
+  prior: new Uint32Array(0),
+};
+
+export function factsOf(slate: SlateResult, explored: boolean): SlateFacts {
+  const { model, generation: index, rules, search, embeddingKind, degraded, watermark } = slate;
+  return { model, index, rules, search, embeddingKind, degraded, watermark, explored };
 }
 
 const VERSION = 1;

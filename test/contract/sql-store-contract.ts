@@ -1,10 +1,6 @@
 // The five SQL ports of one store, opened once for the file: tests use keys of their own and share it.
 import { afterAll, beforeAll, describe } from 'vitest';
-import {
-  openSqlStore,
-  type SqlStore,
-  type SqlStoreOptions,
-} from '../../src/features/store/postgres-store.ts';
+import { openSqlStore, type SqlStore } from '../../src/features/store/postgres-store.ts';
 import { freshDataFolder } from '../setup/pglite-template.ts';
 import { changeFeedContract } from './change-feed-contract.ts';
 import { eventStoreContract } from './event-store-contract.ts';

@@ -65,6 +65,7 @@ function hydratorOf(
     tower: TOWER,
     coldStart: over.coldStart ?? (async () => axis(0)),
     coldVector: axis(0),
+    embeddingWaitMs: over.embeddingWaitMs ?? 2000,
     ...('users' in over ? { users: over.users } : {}),
   } as HydrateContext);
   return { hydrator, embedder, sqlReads: () => sqlReads };
@@ -83,7 +84,7 @@ const broken: StateStore = {
 
 describe('UserHydrator', () => {
   it('serves a cold-start vector to a user nobody knows', async () => {
-    const { packed, degraded } = await hydratorOf().hydrator.hydrate('stranger', deadlineIn(1000));
+    const { packed, degraded } = await hydratorOf().hydrator.hydrate('stranger', deadlineIn(5000));
     expect(packed.embeddingKind).toBe('cold');
     expect(packed.embedding).toEqual(axis(0));
     expect(degraded).toEqual([]);
@@ -96,7 +97,7 @@ describe('UserHydrator', () => {
       deadlineIn(1000),
     );
     const { hydrator, sqlReads } = hydratorOf();
-    const { packed } = await hydrator.hydrate('stored', deadlineIn(1000));
+    const { packed } = await hydrator.hydrate('stored', deadlineIn(5000));
     expect(packed.embeddingKind).toBe('stored');
     expect(packed.embedding[7]).toBeCloseTo(1, 2);
     expect(sqlReads()).toBe(0);
@@ -106,10 +107,10 @@ describe('UserHydrator', () => {
     const { hydrator, sqlReads } = hydratorOf({
       sql: { user: { id: 'lost', createdAt: 5 }, events: [like] },
     });
-    const { packed } = await hydrator.hydrate('lost', deadlineIn(2000));
+    const { packed } = await hydrator.hydrate('lost', deadlineIn(5000));
     expect(packed.embeddingKind).toBe('computed');
     expect(packed.historyTypes.length).toBe(1);
-    await hydrator.hydrate('lost', deadlineIn(2000));
+    await hydrator.hydrate('lost', deadlineIn(5000));
     expect(sqlReads()).toBe(1);
   });
 
@@ -117,7 +118,7 @@ describe('UserHydrator', () => {
     const { hydrator, sqlReads } = hydratorOf({
       sql: { user: { id: 'crowd', createdAt: 5 }, events: [like] },
     });
-    await Promise.all(Array.from({ length: 20 }, () => hydrator.hydrate('crowd', deadlineIn(2000))));
+    await Promise.all(Array.from({ length: 20 }, () => hydrator.hydrate('crowd', deadlineIn(5000))));
     expect(sqlReads()).toBe(1);
   });
 
@@ -126,7 +127,7 @@ describe('UserHydrator', () => {
       state: broken,
       sql: { user: { id: 'u', createdAt: 5 }, events: [like] },
     });
-    const { packed, degraded } = await hydrator.hydrate('u', deadlineIn(500));
+    const { packed, degraded } = await hydrator.hydrate('u', deadlineIn(5000));
     expect(degraded).toContain('user_state_unavailable');
     expect(packed.historyTypes.length).toBe(1);
   });
@@ -138,7 +139,7 @@ describe('UserHydrator', () => {
       },
     };
     const { hydrator } = hydratorOf({ state: broken, users: down });
-    const { packed, degraded } = await hydrator.hydrate('u', deadlineIn(500));
+    const { packed, degraded } = await hydrator.hydrate('u', deadlineIn(5000));
     expect(packed.embeddingKind).toBe('cold');
     expect(degraded).toEqual(['user_state_unavailable', 'user_unknown']);
   });
@@ -147,8 +148,9 @@ describe('UserHydrator', () => {
     const { hydrator } = hydratorOf({
       sql: { user: { id: 'late', createdAt: 5 }, events: [like] },
       embedUsers: () => new Promise((resolve) => setTimeout(() => resolve(axis(3)), 300)),
+      embeddingWaitMs: 20,
     });
-    const { packed, degraded } = await hydrator.hydrate('late', deadlineIn(1000));
+    const { packed, degraded } = await hydrator.hydrate('late', deadlineIn(5000));
     expect(packed.embeddingKind).toBe('cold');
     expect(degraded).toEqual(['user_embedding_late']);
   });

@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import type { SessionStore, StateStore, UserState, UserStatePatch } from '../../contracts.ts';
-import { type Deadline, raceDeadline } from '../../deadline.ts';
+import { type Deadline, deadlineIn, raceDeadline } from '../../deadline.ts';
 import { type ErrorCode, FeedrankError, messageOf } from '../../errors.ts';
 import {
   checkPatch,
@@ -19,7 +19,7 @@ import {
   VERSION_FIELD,
 } from './state-fields.ts';
 import { packFields, unpackFields } from './state-record.ts';
-import { checkKey } from './storable.ts';
+import { checkKey, freeBytes } from './storable.ts';
 
 export interface LmdbStateStoreOptions {
   dataDir: string;
@@ -32,6 +32,7 @@ const BULK_ROWS = 1_000;
 const SWEEP_EVERY_MS = 30_000;
 const SWEEP_RECORDS = 1_000;
 const SESSION_HEAD_BYTES = 8;
+const FULL_BYTES = 4 * 1024 * 1024;
 
 type Table = Database<Buffer, string>;
 
@@ -40,13 +41,15 @@ export class LmdbStateStore implements StateStore, SessionStore {
   readonly #root: RootDatabase<Buffer, string>;
   readonly #states: Table;
   readonly #sessions: Table;
+  readonly #folder: string;
   readonly #ttlMs: number;
   readonly #sweeper: NodeJS.Timeout;
   readonly #sweptTo = new Map<Table, string>();
   #closed = false;
 
-  private constructor(root: RootDatabase<Buffer, string>, ttlMs: number) {
+  private constructor(root: RootDatabase<Buffer, string>, folder: string, ttlMs: number) {
     this.#root = root;
+    this.#folder = folder;
     this.#ttlMs = ttlMs;
     this.#states = root.openDB<Buffer, string>({ name: 'states', encoding: 'binary' });
     this.#sessions = root.openDB<Buffer, string>({ name: 'sessions', encoding: 'binary' });
@@ -59,9 +62,9 @@ export class LmdbStateStore implements StateStore, SessionStore {
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       const root = open<Buffer, string>({ path: folder, encoding: 'binary', maxDbs: 4 });
-      return new LmdbStateStore(root, options.ttlMs);
+      return new LmdbStateStore(root, folder, options.ttlMs);
     } catch (error) {
-      throw lmdbError(error, `opening the user state in ${folder}`);
+      throw lmdbError(error, `opening the user state in ${folder}`, folder);
     }
   }
 
@@ -94,7 +97,7 @@ export class LmdbStateStore implements StateStore, SessionStore {
   async eraseState(userId: string, deadline: Deadline): Promise<void> {
     checkKey(userId, 'userId');
     await this.#write('erasing user state', deadline, () => {
-      this.#states.remove(userId);
+      this.#states.removeSync(userId);
     });
   }
 
@@ -112,7 +115,7 @@ export class LmdbStateStore implements StateStore, SessionStore {
     record.writeDoubleLE(Date.now() + ttlMs, 0);
     record.set(value, SESSION_HEAD_BYTES);
     await this.#write('storing a session', deadline, () => {
-      this.#sessions.put(key, record);
+      this.#sessions.putSync(key, record);
     });
   }
 
@@ -146,12 +149,12 @@ export class LmdbStateStore implements StateStore, SessionStore {
     }
     if (doomed.length === 0) return 0;
     let removed = 0;
-    await this.#root.transaction(() => {
+    await this.#write('removing expired state', deadlineIn(SWEEP_EVERY_MS), () => {
       for (const [table, key] of doomed) {
         // Again inside the transaction: it may have been written meanwhile.
         const value = table.get(key);
         if (value && isExpired(table === this.#sessions, value, nowMs)) {
-          table.remove(key);
+          table.removeSync(key);
           removed++;
         }
       }
@@ -169,7 +172,7 @@ export class LmdbStateStore implements StateStore, SessionStore {
     }
     fields.set(VERSION_FIELD, encodeNumber(nextVersion(version, nowMs)));
     fields.set(EXPIRY_FIELD, encodeNumber(nowMs + this.#ttlMs));
-    this.#states.put(userId, packFields(fields));
+    this.#states.putSync(userId, packFields(fields));
   }
 
   #check(what: string, deadline: Deadline): void {
@@ -181,18 +184,20 @@ export class LmdbStateStore implements StateStore, SessionStore {
     try {
       return table.get(key);
     } catch (error) {
-      throw lmdbError(error, what);
+      throw lmdbError(error, what, this.#folder);
     }
   }
 
   async #write(what: string, deadline: Deadline, work: () => void): Promise<void> {
     this.#check(what, deadline);
     const written = this.#root.transaction(work);
-    written.catch(() => {});
+    // A failed commit rejects this promise and one more that hangs on the error; the process must not end by either,
+    // also when the deadline has answered for the write.
+    written.catch((error: { commitError?: Promise<unknown> }) => error.commitError?.catch(() => {}));
     try {
       await raceDeadline(Promise.resolve(written), deadline, what);
     } catch (error) {
-      throw lmdbError(error, what);
+      throw lmdbError(error, what, this.#folder);
     }
   }
 }
@@ -203,12 +208,14 @@ function isExpired(session: boolean, record: Buffer, nowMs: number): boolean {
   return expiresAtMs === null || expiresAtMs <= nowMs;
 }
 
-function lmdbError(error: unknown, what: string): FeedrankError {
+/** A write that the disk took only in part fails as an input/output error: the free room tells it from a bad disk. */
+function lmdbError(error: unknown, what: string, folder: string): FeedrankError {
   if (error instanceof FeedrankError) return error;
   const message = messageOf(error);
-  const code: ErrorCode = /no space left|MDB_MAP_FULL|ENOSPC|quota/i.test(message)
-    ? 'storage_full'
-    : 'unavailable';
+  const full =
+    /no space left|MDB_MAP_FULL|ENOSPC|quota/i.test(message) ||
+    (/input\/output|commit failed/i.test(message) && freeBytes(folder) < FULL_BYTES);
+  const code: ErrorCode = full ? 'storage_full' : 'unavailable';
   const reason = code === 'storage_full' ? 'the disk is full' : message;
   return new FeedrankError(code, `${what}: ${reason}`, { cause: error });
 }

@@ -1,7 +1,7 @@
 // Who owns an embedded database folder. One owner at a time; a dead owner's claim is taken over by exactly one
 // process: claims are numbered files, made whole by link(2), which fails when the number is taken.
 import { randomUUID } from 'node:crypto';
-import { linkSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { FeedrankError } from '../../errors.ts';
@@ -14,7 +14,6 @@ export interface Owner {
   since: string;
   /** Folder of the socket at which the owner answers. */
   socketDir: string;
-  released?: boolean;
 }
 
 export interface FolderClaim {
@@ -41,12 +40,13 @@ export async function claimFolder(
     const numbers = claimNumbers(folder);
     const newest = numbers.at(-1) ?? 0;
     const owner = newest > 0 ? readOwner(join(folder, PREFIX + newest)) : null;
-    if (owner && !owner.released && (isRunning(owner) || (await answers(owner.socketDir)))) return { owner };
+    if (owner && (isRunning(owner) || (await answers(owner.socketDir)))) return { owner };
     const file = join(folder, PREFIX + (newest + 1));
     if (!createWhole(folder, file, mine)) continue;
     for (const number of numbers) rmSync(join(folder, PREFIX + number), { force: true });
-    // The file stays, marked: a slow process that judged an older claim dead must still find this number taken.
-    return { claim: { release: () => replace(folder, file, { ...mine, released: true }) } };
+    // The file stays, emptied: a slow process that judged an older claim dead must still find this number taken.
+    // Emptying takes no room, so that it works on a full disk.
+    return { claim: { release: () => truncateSync(file, 0) } };
   }
 }
 
@@ -76,8 +76,8 @@ function readOwner(file: string): Owner | null {
 
 function createWhole(folder: string, file: string, owner: Owner): boolean {
   const draft = join(folder, `owner.${randomUUID()}.draft`);
-  writeFileSync(draft, `${JSON.stringify(owner)}\n`, { mode: 0o600 });
   try {
+    writeFileSync(draft, `${JSON.stringify(owner)}\n`, { mode: 0o600 });
     linkSync(draft, file);
     return true;
   } catch (error) {
@@ -86,12 +86,6 @@ function createWhole(folder: string, file: string, owner: Owner): boolean {
   } finally {
     rmSync(draft, { force: true });
   }
-}
-
-function replace(folder: string, file: string, owner: Owner): void {
-  const draft = join(folder, `owner.${randomUUID()}.draft`);
-  writeFileSync(draft, `${JSON.stringify(owner)}\n`, { mode: 0o600 });
-  renameSync(draft, file);
 }
 
 function isRunning(owner: Owner): boolean {

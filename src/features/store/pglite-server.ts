@@ -4,9 +4,10 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { FeedrankError } from '../../errors.ts';
+import { FeedrankError, messageOf } from '../../errors.ts';
 import { claimFolder, lockedError, SOCKET_FILE, SOCKET_PORT } from './pglite-lock.ts';
 import type { PgliteWorkerData, PgliteWorkerReport } from './pglite-worker.ts';
+import { freeBytes } from './storable.ts';
 
 export interface PgliteServer {
   /** For pg: a folder as host means its socket. */
@@ -18,6 +19,10 @@ export interface PgliteServer {
 
 /** Longest socket path the kernels take (Linux 107, macOS 103). */
 const SOCKET_PATH_LIMIT = 100;
+const RESTART_FIRST_MS = 100;
+const RESTART_MOST_MS = 5_000;
+/** Recovery after a crash writes a new log segment (16 MB) and a checkpoint. */
+const ROOM_TO_OPEN_BYTES = 32 * 1024 * 1024;
 
 /**
  * Opens `<dataDir>/pglite`. With `attach`, a running owner's database is used through its socket; without, a second
@@ -26,10 +31,16 @@ const SOCKET_PATH_LIMIT = 100;
  */
 export async function openPglite(options: { dataDir: string; attach?: boolean }): Promise<PgliteServer> {
   const folder = resolve(options.dataDir, 'pglite');
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  chmodSync(folder, 0o700);
-  const socketDir = socketDirFor(folder);
-  const result = await claimFolder(folder, socketDir);
+  let socketDir: string;
+  let result: Awaited<ReturnType<typeof claimFolder>>;
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    chmodSync(folder, 0o700);
+    socketDir = socketDirFor(folder);
+    result = await claimFolder(folder, socketDir);
+  } catch (error) {
+    throw openError(folder, messageOf(error));
+  }
   if ('owner' in result) {
     if (socketDir !== folder) rmSync(socketDir, { recursive: true, force: true });
     if (!options.attach || result.owner.pid === process.pid) throw lockedError(folder, result.owner);
@@ -41,12 +52,12 @@ export async function openPglite(options: { dataDir: string; attach?: boolean })
     result.claim.release();
   };
   try {
-    const worker = await startWorker(folder, socketDir);
+    const supervised = await superviseWorker(folder, socketDir);
     return {
       connection: connectionAt(socketDir),
       owner: true,
       close: async () => {
-        await stopWorker(worker);
+        await supervised.stop();
         release();
       },
     };
@@ -54,6 +65,38 @@ export async function openPglite(options: { dataDir: string; attach?: boolean })
     release();
     throw error;
   }
+}
+
+/** Starts the worker and, when it dies of a crash inside WebAssembly, starts another: PGlite recovers from its log. */
+async function superviseWorker(folder: string, socketDir: string): Promise<{ stop(): Promise<void> }> {
+  let stopping = false;
+  let restarting: Promise<void> | null = null;
+  let worker = await startWorker(folder, socketDir);
+  const watch = (current: Worker) => {
+    current.once('exit', () => {
+      if (!stopping) restarting = restart();
+    });
+  };
+  const restart = async () => {
+    for (let attempt = 0; !stopping; attempt++) {
+      try {
+        worker = await startWorker(folder, socketDir);
+        watch(worker);
+        return;
+      } catch {
+        const waitMs = Math.min(RESTART_MOST_MS, RESTART_FIRST_MS * 2 ** attempt);
+        await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
+      }
+    }
+  };
+  watch(worker);
+  return {
+    stop: async () => {
+      stopping = true;
+      await Promise.race([restarting, new Promise((resolve) => setTimeout(resolve, RESTART_MOST_MS))]);
+      await stopWorker(worker);
+    },
+  };
 }
 
 function connectionAt(socketDir: string): PgliteServer['connection'] {
@@ -72,7 +115,7 @@ async function startWorker(folder: string, socketDir: string): Promise<Worker> {
   const worker = new Worker(new URL('./pglite-worker.ts', import.meta.url), { workerData });
   const first = await nextReport(worker);
   if (first.kind === 'ready') {
-    // A crash inside WebAssembly ends the worker only: its clients see lost connections.
+    // A crash ends the worker only: its clients see lost connections, superviseWorker sees the exit.
     worker.on('error', () => {});
     worker.unref();
     return worker;
@@ -82,6 +125,7 @@ async function startWorker(folder: string, socketDir: string): Promise<Worker> {
 }
 
 async function stopWorker(worker: Worker): Promise<void> {
+  if (worker.threadId === -1) return;
   worker.ref();
   const last = nextReport(worker);
   worker.postMessage('close');
@@ -100,7 +144,7 @@ function nextReport(worker: Worker): Promise<PgliteWorkerReport> {
 }
 
 function openError(folder: string, reason: string): FeedrankError {
-  if (/no space left|ENOSPC/i.test(reason)) {
+  if (/no space left|ENOSPC/i.test(reason) || freeBytes(folder) < ROOM_TO_OPEN_BYTES) {
     return new FeedrankError(
       'storage_full',
       `the embedded database in ${folder} cannot open: the disk is full`,

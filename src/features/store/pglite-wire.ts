@@ -47,8 +47,12 @@ export class PgliteWire {
   #holder: Client | null = null;
   #busy = false;
 
-  constructor(session: WireSession) {
+  readonly #onCrash: (error: unknown) => void;
+
+  /** `onCrash` is told when the session itself failed, not just a statement: it cannot be trusted any more. */
+  constructor(session: WireSession, onCrash: (error: unknown) => void) {
     this.#session = session;
+    this.#onCrash = onCrash;
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
@@ -192,6 +196,7 @@ export class PgliteWire {
       // The session itself failed: its client learns by a lost connection, with the reason in the error field.
       client.socket.end(errorMessage(error instanceof Error ? error.message : String(error)));
       this.#holder = null;
+      this.#onCrash(error);
       return;
     }
     const status = statusOf(tail);

@@ -20,7 +20,10 @@ const report = (message: PgliteWorkerReport) => port.postMessage(message);
 try {
   // Strict durability: an answer leaves only after PGlite has handed its writes to the file system.
   const database = await PGlite.create({ dataDir: databaseDir, relaxedDurability: false });
-  const wire = new PgliteWire(database);
+  const wire = new PgliteWire(database, () => {
+    // The clients' last answers leave first; then the supervisor starts another worker, which recovers from the log.
+    setTimeout(() => process.exit(1), 50);
+  });
   await wire.listen(socketPath);
   port.once('message', async () => {
     try {

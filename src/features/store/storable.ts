@@ -1,6 +1,7 @@
 // Checks values before a store sees them: text without NUL and lone surrogates, finite times, keys that fit an index.
 // Every check throws FeedrankError(invalid_input) that names the field.
 import { Buffer } from 'node:buffer';
+import { statfsSync } from 'node:fs';
 import { invalid } from '../../errors.ts';
 
 /** Longest key in UTF-8 bytes: two of them fit one B-tree entry of Postgres (2,704 bytes). */
@@ -63,4 +64,14 @@ export function extraJson(value: unknown, field: string): string | null {
     throw invalid(field, 'must not contain NUL or lone surrogates');
   }
   return json;
+}
+
+/** Room left on the disk of a folder; unknown counts as plenty. */
+export function freeBytes(folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }

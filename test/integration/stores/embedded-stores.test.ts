@@ -1,13 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { openSqlStore } from '../../../src/features/store/postgres-store.ts';
 import { openStateStore } from '../../../src/features/store/state-store.ts';
 import { freshDataFolder } from '../../setup/pglite-template.ts';
-import { collect, soon } from '../../setup/test-servers.ts';
+import { collect, freshFolder, soon } from '../../setup/test-servers.ts';
 
 const PROGRAM = fileURLToPath(new URL('./store-process.ts', import.meta.url));
 const children: ChildProcess[] = [];
@@ -25,7 +25,18 @@ async function folder(): Promise<string> {
 
 /** Runs store-process.ts; `lines` holds what it said. */
 function start(...args: string[]) {
-  const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  return run(process.execPath, [PROGRAM, ...args]);
+}
+
+/** The same on a disk of its own of `size`, mounted over `dataDir` in a namespace that only the child sees. */
+function startOnSmallDisk(size: string, task: string, dataDir: string, contents: string) {
+  const script = 'mount -t tmpfs -o size="$1" tmpfs "$2" && cp -r "$3"/. "$2"/ && exec "$4" "$5" "$6" "$2"';
+  const args = [size, dataDir, contents, process.execPath, PROGRAM, task];
+  return run('unshare', ['-rm', 'sh', '-c', script, 'sh', ...args]);
+}
+
+function run(file: string, args: string[]) {
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   children.push(child);
   const lines: Line[] = [];
   const waiting: ((line: Line) => void)[] = [];
@@ -41,6 +52,11 @@ function start(...args: string[]) {
     ended: new Promise<void>((resolve) => child.on('exit', () => resolve())),
   };
 }
+
+const canMount = spawnSync('unshare', ['-rm', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0;
+const onSmallDisk = canMount ? '' : ' (skipped: this system gives no mount namespace)';
+
+vi.setConfig({ testTimeout: 120_000 });
 
 afterEach(async () => {
   for (const child of children.splice(0)) {
@@ -130,6 +146,13 @@ describe('embedded SQL store', () => {
     await again.close();
   });
 
+  it.skipIf(!canMount)(`says \`storage_full\` on a full disk${onSmallDisk}`, async () => {
+    const [disk, contents] = [await folder(), await folder()];
+    const filler = startOnSmallDisk('80m', 'fill', disk, contents);
+    expect(await filler.next()).toEqual({ open: true });
+    expect(await filler.next()).toMatchObject({ code: 'storage_full' });
+  });
+
   it('answers with `unavailable` after it was closed', async () => {
     const store = await openSqlStore({ dataDir: await folder() });
     await store.close();
@@ -139,6 +162,14 @@ describe('embedded SQL store', () => {
 });
 
 describe('embedded state store', () => {
+  it.skipIf(!canMount)(`says \`storage_full\` on a full disk${onSmallDisk}`, async () => {
+    const [disk, contents] = [freshFolder(), freshFolder()];
+    folders.push(disk, contents);
+    const filler = startOnSmallDisk('20m', 'fill-state', disk.path, contents.path);
+    expect(await filler.next()).toEqual({ open: true });
+    expect(await filler.next()).toMatchObject({ code: 'storage_full' });
+  });
+
   it('is written by several processes at once without losing a patch', async () => {
     const dataDir = await folder();
     const store = await openStateStore({ dataDir });

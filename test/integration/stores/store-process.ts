@@ -26,6 +26,10 @@ try {
       const batch = Array.from({ length: 2_000 }, (_, j) => post(`p${i}-${j}`));
       await store.putPosts(batch, deadlineIn(20_000));
     }
+  } else if (task === 'fill-state') {
+    const store = await openStateStore({ dataDir });
+    say({ open: true });
+    for (let i = 0; ; i++) await store.set(`key-${i}`, new Uint8Array(500_000), 60_000, deadlineIn(20_000));
   } else if (task === 'attach') {
     const store = await openSqlStore({ dataDir, attach: true });
     for (let i = 0; i < 20; i++) await store.putPosts([post(`${argument}-${i}`)], deadlineIn(10_000));

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type FeedResponse, feedResponse, problemSchema } from '../../../src/api/response-schemas.ts';
 import { deadlineIn } from '../../../src/deadline.ts';
 import { FeedrankError } from '../../../src/errors.ts';
@@ -359,17 +359,48 @@ describe('when something is down', () => {
     expect(third.end).toBe(true);
   });
 
-  it('a session that cannot be read is replaced by a fresh slate without the posts already seen', async () => {
-    let down = false;
+  it('a page does not wait for a session store that is slow, and the next one finds its place', async () => {
+    const waiting: (() => void)[] = [];
     const { online } = backends;
     const ids = await openBroken({
       sessions: {
-        get: (key, deadline) => (down ? broken() : online.get(key, deadline)),
-        set: (key, value, ttl, deadline) => (down ? broken() : online.set(key, value, ttl, deadline)),
+        get: (key, deadline) => online.get(key, deadline),
+        set: () => new Promise((resolve) => waiting.push(resolve)),
       },
     });
     const userId = newUser();
     const first = await feed(userId, 'limit=6');
+    const second = await feed(userId, `limit=6&cursor=${first.nextCursor}`);
+    expect(waiting.length).toBe(1);
+    expect([...first.posts, ...second.posts].map(({ id }) => id)).toEqual(ids.slice(0, 12));
+    expect([...first.degraded, ...second.degraded]).toEqual([]);
+    const erased = world.app.inject({ method: 'DELETE', url: `/users/${userId}` });
+    // Not even the snapshot in memory outlives the user.
+    await vi.waitFor(() => expect(waiting.length).toBe(2), 10_000);
+    for (const resolve of waiting) resolve();
+    expect((await erased).statusCode).toBe(200);
+    expect(await problem(`/feed/${userId}?limit=6&cursor=${first.nextCursor}`)).toMatchObject({
+      status: 410,
+    });
+  });
+
+  it('a session that cannot be read is replaced by a fresh slate without the posts already seen', async () => {
+    let down = false;
+    const writes: Promise<void>[] = [];
+    const { online } = backends;
+    const ids = await openBroken({
+      sessions: {
+        get: (key, deadline) => (down ? broken() : online.get(key, deadline)),
+        set: (key, value, ttl, deadline) => {
+          const write = down ? broken() : online.set(key, value, ttl, deadline);
+          writes.push(write);
+          return write;
+        },
+      },
+    });
+    const userId = newUser();
+    const first = await feed(userId, 'limit=6');
+    await Promise.all(writes);
     down = true;
     const second = await feed(userId, `limit=6&cursor=${first.nextCursor}`);
     expect(second.posts.map(({ id }) => id)).toEqual(ids.slice(6, 12));

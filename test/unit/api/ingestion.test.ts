@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   batchResponse,
   feedResponse,
@@ -365,19 +365,28 @@ describe('when something is down', () => {
     const gate = new Promise<void>((resolve) => {
       open = resolve;
     });
+    let applying = 0;
     const small = await openWorld(backends, {
       config: { ingestConcurrency: 1, ingestQueue: 1 },
-      context: { applyNow: () => gate },
+      context: {
+        applyNow: () => {
+          applying++;
+          return gate;
+        },
+      },
     });
     const post = () => small.app.inject({ method: 'POST', url: '/posts', payload: { posts: newPosts(1) } });
-    const started = [post(), post()];
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const refused = await post();
+    const running = post();
+    await vi.waitFor(() => expect(applying).toBe(1), 10_000);
+    // One of the two waits for the first, the other finds the queue full.
+    const others = [post(), post()];
+    const refused = await Promise.race(others);
     expect(refused.statusCode).toBe(503);
     expect(refused.headers['retry-after']).toBe('1');
     expect(problemSchema.parse(refused.json()).code).toBe('overloaded');
     open();
-    expect((await Promise.all(started)).map(({ statusCode }) => statusCode)).toEqual([200, 200]);
+    const statuses = (await Promise.all([running, ...others])).map(({ statusCode }) => statusCode);
+    expect(statuses.sort()).toEqual([200, 200, 503]);
     await small.close();
   });
 });

@@ -120,7 +120,12 @@ describe('the post cache', () => {
   it('reads what it does not know once, keeps order, and null for what is not there', async () => {
     const asked: string[][] = [];
     const cache = new PostCache(
-      { getPosts: async (ids) => (asked.push([...ids]), ids.map((id) => (id === 'none' ? null : post(id)))) },
+      {
+        getPosts: async (ids) => {
+          asked.push([...ids]);
+          return ids.map((id) => (id === 'none' ? null : post(id)));
+        },
+      },
       10,
     );
     expect(found(await cache.getPosts(['a', 'none', 'b', 'a'], soon()))).toEqual([
@@ -136,10 +141,12 @@ describe('the post cache', () => {
   it('keeps no more than its size, and what was used last', async () => {
     const asked: string[] = [];
     const cache = new PostCache(
-      { getPosts: async (ids) => {
- asked.push(...ids);
- return ids.map((id) => post(id));
-} },
+      {
+        getPosts: async (ids) => {
+          asked.push(...ids);
+          return ids.map((id) => post(id));
+        },
+      },
       2,
     );
     await cache.getPosts(['a'], soon());

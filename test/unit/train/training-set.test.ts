@@ -91,7 +91,7 @@ function userKey(types: number[]): string {
 let dir: string;
 let sets = 0;
 
-async function trainingSet(events: EngagementEvent[], over: { warmUpShare?: number } = {}) {
+async function trainingSet(events: EngagementEvent[], over: { fromMs?: number } = {}) {
   const outDir = join(dir, `${sets++}`);
   const meta = await writeTrainingSet({
     source: sourceOf(events),
@@ -176,6 +176,25 @@ describe('training set', () => {
     expect(rows).toBeGreaterThan(20);
     expect(after.features.slice(0, rows * PLAN.width)).toEqual(features.slice(0, rows * PLAN.width));
     expect(after.features).not.toEqual(features);
+  });
+
+  it('leaves out what the towers have learned from, but counts it', async () => {
+    const events = makeEvents();
+    const all = await trainingSet(events);
+    const fromMs = START + 16 * HOUR;
+    const late = await trainingSet(events, { fromMs });
+    const first = all.at.findIndex((time) => time >= fromMs);
+    expect(late.at[0]).toBe(all.at[first]);
+    expect(late.meta.rows).toBe(all.meta.rows - first);
+    // All but the vectors are as in the whole set; those are made again at the first impression that is a row.
+    const { columns } = compilePlan(['post_rates@1', 'post_totals@1', 'author_affinity@1', 'user_mix@1']);
+    for (let row = 0; row < late.meta.rows; row++) {
+      for (const column of columns) {
+        expect(late.features[row * PLAN.width + column]).toBe(
+          all.features[(row + first) * PLAN.width + column],
+        );
+      }
+    }
   });
 
   it('labels an impression by what the same user did within a day', async () => {

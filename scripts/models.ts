@@ -1,0 +1,245 @@
+// `npm run models -- list|show|compare|verify|promote|gc`: the registry on disk. A version is a Triton-compatible
+// folder `<name>/<version>/`; `<name>/current` names the one that serves, without it the highest number does.
+import { join } from 'node:path';
+import { readConfig } from '../src/config.ts';
+import { FeedrankError, messageOf } from '../src/errors.ts';
+import { promotedVersion, versionsOf } from '../src/ranking/model-registry.ts';
+import {
+  type CommandIo,
+  execute,
+  type FlagValues,
+  integerFlag,
+  textFlag,
+  UsageError,
+} from './import/command.ts';
+import {
+  modelNames,
+  readManifest,
+  requireModel,
+  requireVersion,
+  resolveModel,
+  verifyModel,
+  versionBytes,
+} from './models/model-folder.ts';
+import { compareFeatures, compareFigures, flatNumbers, keyMetrics } from './models/model-metrics.ts';
+import { collectVersions, promoteModel } from './models/promote.ts';
+import { figure, signed, sizeText, textTable } from './models/tables.ts';
+
+const HELP = `
+npm run models -- COMMAND [flags]
+
+  list                   every version of every model: kind, age, size, promoted or not, main metrics
+  show NAME[@V]          one version's manifest; without @V the promoted one
+  compare NAME A B       the metrics of versions A and B side by side, and the features that differ
+  verify [NAME[@V]]      manifest, sha256 of every file, features, heads and golden outputs through ONNX Runtime; of
+                         one version, of all versions of a model, or of everything
+  promote NAME@V         verifies, then makes V the version that serves; a running service takes it at its next start
+  gc NAME --keep N       removes all but the N newest versions; never the promoted one
+
+  --models-dir DIR       folder of models (default: MODELS_DIR or ./models)
+  --keep N               versions to keep, 0 to 1000 (gc)
+  --dry-run              only say what would be removed (gc)
+  --json FILE            also write the figures to FILE
+  --help                 this text
+
+Exit code 0; 1 where something is wrong with a model; 2 for wrong use.`;
+
+interface Answer {
+  text: string;
+  figures: object;
+}
+
+type Run = (targets: string[], modelsDir: string, flags: FlagValues) => Promise<Answer>;
+
+const COMMANDS: Record<string, { targets: [min: number, max: number]; usage: string; run: Run }> = {
+  list: { targets: [0, 0], usage: 'list', run: (_, modelsDir) => list(modelsDir) },
+  show: { targets: [1, 1], usage: 'show NAME[@V]', run: ([target], modelsDir) => show(target, modelsDir) },
+  compare: { targets: [3, 3], usage: 'compare NAME A B', run: compare },
+  verify: {
+    targets: [0, 1],
+    usage: 'verify [NAME[@V]]',
+    run: ([target], modelsDir) => verify(target, modelsDir),
+  },
+  promote: {
+    targets: [1, 1],
+    usage: 'promote NAME@V',
+    run: ([target], modelsDir) => promote(target, modelsDir),
+  },
+  gc: {
+    targets: [1, 1],
+    usage: 'gc NAME --keep N',
+    run: ([name], modelsDir, flags) => gc(name, modelsDir, flags),
+  },
+};
+
+/** Resolves with the exit code. */
+export async function runModels(argv: string[], io: CommandIo): Promise<number> {
+  const firstFlag = argv.findIndex((argument) => argument.startsWith('-'));
+  const [name, ...targets] = firstFlag < 0 ? argv : argv.slice(0, firstFlag);
+  const rest = firstFlag < 0 ? [] : argv.slice(firstFlag);
+  let text: string | undefined;
+  const command = {
+    help: HELP,
+    flags: {
+      'models-dir': { type: 'string' },
+      keep: { type: 'string' },
+      'dry-run': { type: 'boolean' },
+    } as const,
+    run: async (flags: FlagValues) => {
+      const answer = await dispatch(name, targets, flags);
+      text = answer.text;
+      if (typeof flags.json === 'string') io.out(`${text}\n`);
+      return answer.figures;
+    },
+  };
+  // A person reads the table; the figures go to --json.
+  return execute(command, rest, { ...io, out: (help) => io.out(text === undefined ? help : `${text}\n`) });
+}
+
+async function dispatch(name: string | undefined, targets: string[], flags: FlagValues): Promise<Answer> {
+  const names = Object.keys(COMMANDS).join(', ');
+  if (name === undefined) throw new UsageError(`a command is required: ${names}`);
+  if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`unknown command '${name}', expected ${names}`);
+  const { targets: count, usage, run } = COMMANDS[name];
+  if (targets.length < count[0] || targets.length > count[1]) throw new UsageError(`usage: models ${usage}`);
+  if (name !== 'gc' && (flags.keep !== undefined || flags['dry-run'] !== undefined)) {
+    throw new UsageError('--keep and --dry-run belong to gc');
+  }
+  return run(targets, textFlag(flags, 'models-dir') ?? readConfig().MODELS_DIR, flags);
+}
+
+async function list(modelsDir: string): Promise<Answer> {
+  const models: Record<string, unknown>[] = [];
+  const rows: string[][] = [];
+  for (const name of await modelNames(modelsDir)) {
+    const promoted = await promotedVersion(modelsDir, name).catch(messageOf);
+    for (const version of await versionsOf(modelsDir, name)) {
+      const bytes = await versionBytes(modelsDir, { name, version });
+      const serves = promoted === version;
+      const cells = [name, version, sizeText(bytes), serves ? 'promoted' : ''];
+      try {
+        const manifest = await readManifest(modelsDir, { name, version });
+        const metrics = keyMetrics(manifest);
+        const { kind, createdAt } = manifest;
+        models.push({ name, version, kind, createdAt, bytes, promoted: serves, metrics });
+        const shown = Object.entries(metrics).map(([label, value]) => `${label} ${figure(value)}`);
+        rows.push([...cells, kind, createdAt.slice(0, 16).replace('T', ' '), shown.join(', ')]);
+      } catch (error) {
+        models.push({ name, version, bytes, promoted: serves, problem: messageOf(error) });
+        rows.push([...cells, '', '', messageOf(error)]);
+      }
+    }
+    if (!/^\d+$/.test(promoted)) rows.push([name, '–', '–', 'none', '', '', promoted]);
+  }
+  if (rows.length === 0) return { text: `no models in ${modelsDir}`, figures: { modelsDir, models } };
+  const header = ['model', 'version', 'size', 'serves', 'kind', 'created', 'metrics'];
+  return { text: textTable(header, rows), figures: { modelsDir, models } };
+}
+
+async function show(target: string, modelsDir: string): Promise<Answer> {
+  const ref = await resolveModel(modelsDir, target);
+  const manifest = await readManifest(modelsDir, ref);
+  const promoted = (await promotedVersion(modelsDir, ref.name)) === ref.version;
+  const bytes = await versionBytes(modelsDir, ref);
+  const { features, heads, userTower } = manifest as Record<string, unknown>;
+  const facts: [string, string][] = [
+    ['model', `${ref.name}@${ref.version}`],
+    ['kind', manifest.kind],
+    ['created', manifest.createdAt],
+    ['size', sizeText(bytes)],
+    ['promoted', promoted ? 'yes' : 'no'],
+    ['folder', join(modelsDir, ref.name, ref.version)],
+    ['inputs', manifest.inputs.join(', ')],
+    ['outputs', manifest.outputs.join(', ')],
+  ];
+  if (manifest.tower) facts.push(['tower', manifest.tower]);
+  if (typeof userTower === 'string') facts.push(['user tower', userTower]);
+  if (Array.isArray(heads)) facts.push(['heads', heads.join(', ')]);
+  if (Array.isArray(features)) facts.push(['features', features.join(', ')]);
+  for (const [path, value] of flatNumbers(manifest.metrics)) facts.push([path, figure(value)]);
+  for (const [path, value] of flatNumbers(manifest.data, 'data')) facts.push([path, String(value)]);
+  for (const [file, { sha256 }] of Object.entries(manifest.files)) facts.push([file, `sha256 ${sha256}`]);
+  const width = Math.max(...facts.map(([label]) => label.length));
+  return {
+    text: facts.map(([label, value]) => `${label.padEnd(width)}  ${value}`).join('\n'),
+    figures: { ...ref, promoted, bytes, manifest },
+  };
+}
+
+async function compare([name, a, b]: string[], modelsDir: string): Promise<Answer> {
+  await requireModel(modelsDir, name);
+  for (const version of [a, b]) await requireVersion(modelsDir, name, version);
+  const before = await readManifest(modelsDir, { name, version: a });
+  const after = await readManifest(modelsDir, { name, version: b });
+  const compared = [...compareFigures(before, after), ...(await compareSizes(modelsDir, name, a, b))];
+  const features = compareFeatures(before, after);
+  const rows = compared.map((row) => [row.figure, figure(row.a), figure(row.b), signed(row.difference)]);
+  const lines = [textTable(['figure', `${name}@${a}`, `${name}@${b}`, 'difference'], rows)];
+  if (features.added.length > 0) lines.push(`features only in ${b}: ${features.added.join(', ')}`);
+  if (features.removed.length > 0) lines.push(`features only in ${a}: ${features.removed.join(', ')}`);
+  return { text: lines.join('\n'), figures: { name, a, b, figures: compared, features } };
+}
+
+async function compareSizes(modelsDir: string, name: string, a: string, b: string) {
+  const [from, to] = await Promise.all([a, b].map((version) => versionBytes(modelsDir, { name, version })));
+  return [{ figure: 'bytes', a: from, b: to, difference: to - from }];
+}
+
+async function verify(target: string | undefined, modelsDir: string): Promise<Answer> {
+  const refs = [];
+  if (target?.includes('@')) refs.push(await resolveModel(modelsDir, target));
+  else {
+    if (target !== undefined) await requireModel(modelsDir, target);
+    for (const name of target === undefined ? await modelNames(modelsDir) : [target]) {
+      // A `current` that names nothing is as wrong as a corrupt file.
+      await promotedVersion(modelsDir, name);
+      for (const version of await versionsOf(modelsDir, name)) refs.push({ name, version });
+    }
+  }
+  if (refs.length === 0) throw new FeedrankError('not_found', `no models in ${modelsDir}`);
+  const results = [];
+  for (const ref of refs) {
+    const problem = await verifyModel(modelsDir, ref).then(() => null, messageOf);
+    results.push({ ...ref, ok: problem === null, problem });
+  }
+  const bad = results.filter(({ ok }) => !ok);
+  const lines = results.map(({ name, version, problem }) => `${name}@${version}  ${problem ?? 'ok'}`);
+  if (bad.length > 0) {
+    const named = bad.map(({ name, version, problem }) => `${name}@${version}: ${problem}`);
+    throw new FeedrankError(
+      'corrupt_artifact',
+      `${bad.length} of ${results.length} failed: ${named.join('; ')}`,
+    );
+  }
+  return { text: lines.join('\n'), figures: { modelsDir, verified: results } };
+}
+
+async function promote(target: string, modelsDir: string): Promise<Answer> {
+  if (!target.includes('@')) throw new UsageError('usage: models promote NAME@V');
+  const promotion = await promoteModel(modelsDir, await resolveModel(modelsDir, target));
+  const { name, version, from, warnings } = promotion;
+  const lines = [`${name}@${version} serves, before it ${from === null ? 'none' : `${name}@${from}`}`];
+  for (const warning of warnings) lines.push(`note: ${name}@${version} ${warning}`);
+  return { text: lines.join('\n'), figures: promotion };
+}
+
+async function gc(name: string, modelsDir: string, flags: FlagValues): Promise<Answer> {
+  if (flags.keep === undefined) throw new UsageError('--keep N is required');
+  const keep = integerFlag(flags, 'keep', 0, 0, 1000);
+  await requireModel(modelsDir, name);
+  const dryRun = flags['dry-run'] === true;
+  const collection = await collectVersions(modelsDir, name, keep, dryRun);
+  const { removed, kept, promoted } = collection;
+  const verb = dryRun ? 'would remove' : 'removed';
+  return {
+    text: `${verb} ${removed.map((version) => `${name}@${version}`).join(', ') || 'nothing'}; kept ${kept.join(', ')}, promoted ${promoted}`,
+    figures: { ...collection, dryRun },
+  };
+}
+
+if (import.meta.main) {
+  process.exitCode = await runModels(process.argv.slice(2), {
+    out: (text) => process.stdout.write(text),
+    error: (text) => process.stderr.write(text),
+  });
+}
