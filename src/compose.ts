@@ -186,6 +186,7 @@ async function compose(
     const { id, table, search, searchReason, models, modelProblems, writer } = generations.current;
     const degraded = [...modelProblems];
     if (searchReason) degraded.push(searchReason);
+    if (generations.refusal) degraded.push(generations.refusal);
     if (rules?.error) degraded.push(rules.error);
     if (writer.turnedAway > 0)
       degraded.push(`the live tier is full: ${writer.turnedAway} posts wait for an index build`);
@@ -211,6 +212,7 @@ async function compose(
       feedDeadlineMs: config.FEED_DEADLINE_MS,
       ingestDeadlineMs: config.INGEST_DEADLINE_MS,
       rateLimitPerMinute: config.RATE_LIMIT_PER_MINUTE,
+      userRateLimitPerMinute: config.USER_RATE_LIMIT_PER_MINUTE,
       cursorSecret: config.CURSOR_SECRET ?? keptSecret(config.DATA_DIR),
       trustProxy: config.TRUST_PROXY?.split(',').map((range) => range.trim()) ?? [],
       docs: config.DOCS,

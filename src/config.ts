@@ -60,7 +60,12 @@ export const configSchema = z.object({
     .default(2000)
     .describe('How often a new published index is looked for.'),
   CHANGES_POLL_MS: integer(10, 60_000).default(200).describe('How often committed changes are read.'),
-  RATE_LIMIT_PER_MINUTE: integer(1, 10_000_000).default(6000).describe('Requests a minute for each client.'),
+  RATE_LIMIT_PER_MINUTE: integer(0, 10_000_000)
+    .default(6000)
+    .describe('Requests a minute of one address; 0 = no limit.'),
+  USER_RATE_LIMIT_PER_MINUTE: integer(0, 10_000_000)
+    .default(600)
+    .describe('Feed pages a minute of one user; 0 = no limit.'),
   CURSOR_SECRET: z
     .string()
     .min(16)

@@ -50,7 +50,7 @@ export class Generations {
   #current: Generation | undefined;
   /** Being filled; writes go to it too. */
   #next: Generation | undefined;
-  #refused = '';
+  #refused: { version: string; reason: string } | null = null;
   #timer: NodeJS.Timeout | undefined;
   #checking: Promise<void> | undefined;
   #closed = false;
@@ -62,6 +62,11 @@ export class Generations {
   get current(): Generation {
     if (!this.#current) throw new FeedrankError('unavailable', 'no generation is loaded yet');
     return this.#current;
+  }
+
+  /** Why a published version does not serve, null when the newest one does. */
+  get refusal(): string | null {
+    return this.#refused && `index ${this.#refused.version}: ${this.#refused.reason}`;
   }
 
   /** Writers of every generation that must see a change at once. */
@@ -116,14 +121,19 @@ export class Generations {
     let version: string | null = null;
     try {
       version = await currentVersion(this.#options.indexDir);
-      if (version === null || version === this.current.id || version === this.#refused) return;
+      if (version === null || version === this.current.id || version === this.#refused?.version) return;
       await this.#swapTo(version);
+      this.#refused = null;
     } catch (error) {
-      // The one that serves goes on serving; the same bad version is not tried again and again.
-      this.#refused = version ?? '';
-      this.#next = undefined;
-      this.#options.log('warn', { version, reason: messageOf(error) }, 'a published index was refused');
+      this.#refuse(version, error);
     }
+  }
+
+  /** What serves goes on serving; the same bad version is not tried again and again. */
+  #refuse(version: string | null, error: unknown): void {
+    this.#refused = { version: version ?? 'current', reason: messageOf(error) };
+    this.#next = undefined;
+    this.#options.log('warn', this.#refused, 'a published index was refused');
   }
 
   async #swapTo(version: string | null): Promise<void> {

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import torch
 
@@ -50,7 +51,17 @@ def export_onnx(module: torch.nn.Module, example: dict[str, torch.Tensor], outpu
     )
     out = io.BytesIO()
     program.save(out)
-    return out.getvalue()
+    return without_metadata(out.getvalue())
+
+
+def without_metadata(onnx_bytes: bytes) -> bytes:
+    """The same graph without what the exporter notes about its source (stack traces with paths of the machine)."""
+    model = onnx.load_from_string(onnx_bytes)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        del part.metadata_props[:]
+        part.doc_string = ''
+    return model.SerializeToString()
 
 
 def run_onnx(onnx_bytes: bytes, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

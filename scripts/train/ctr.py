@@ -20,6 +20,7 @@ from ctr_calibration import Calibrated, combine, quality, select_members
 from ctr_data import SPLITS, CtrData, load
 from ctr_fit import Fit, fit
 from ctr_lightgbm import Yardstick, train_yardstick
+from ctr_means import label_means
 from ctr_models import FLOORS, Settings
 from ctr_search import Search
 
@@ -50,10 +51,12 @@ def main() -> None:
     work = Path(arguments.work)
     data = load(work)
     say(f'{data.fields} fields ({data.structure}), {data.known} ids, {data.test.unseen:.2%} of the test unseen')
-    yardstick = train_yardstick(data, arguments.seed, arguments.threads, until(YARDSTICK_UNTIL))
+    # A bag has no field whose mean could be taken.
+    means = None if data.is_bag else label_means(data, arguments.seed)
+    yardstick = train_yardstick(data, means, arguments.seed, arguments.threads, until(YARDSTICK_UNTIL))
     say(f'lightgbm: {yardstick.hyperparameters}')
     floors = train_floors(data, arguments.seed, until(FLOORS_UNTIL), say)
-    search = Search(data, arguments.seed, until(SEARCH_UNTIL), say)
+    search = Search(data, means, arguments.seed, until(SEARCH_UNTIL), say)
     search.run()
     search.repeat(until(REPEAT_UNTIL))
 
@@ -87,7 +90,7 @@ def train_floors(data: CtrData, seed: int, seconds: float, say) -> list[Fit]:
             left = end - time.monotonic()
             if fits and left < share / 10:
                 break
-            fits.append(fit(data, replace(settings, l2=penalty), seed, max(0.5, min(left, share / 3))))
+            fits.append(fit(data, None, replace(settings, l2=penalty), seed, max(0.5, min(left, share / 3))))
         best.append(max(fits, key=lambda f: f.auc))
         say(f'{floor}: validation AUC {best[-1].auc:.5f} at penalty {best[-1].settings.l2:g}')
     return best
@@ -150,7 +153,7 @@ def architecture_row(row: dict, best: Fit, search: Search) -> dict:
 
 def settings_of(f: Fit) -> dict:
     settings = asdict(f.settings)
-    names = {'min_count': 'minCount', 'lr': 'learningRate', 'l2': 'embeddingL2', 'dim': 'embeddingDim'}
+    names = {'min_count': 'minCount', 'lr': 'learningRate', 'l2': 'embeddingL2', 'dim': 'embeddingDim', 'means': 'labelMeans'}
     unused = {'parts'} if f.settings.architecture in ('MLP', *FLOORS) else set()
     return {names.get(k, k): v for k, v in settings.items() if k not in unused}
 

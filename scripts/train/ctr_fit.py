@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from ctr_data import CtrData, Split
+from ctr_means import Means
 from ctr_models import CtrModel, Settings
 from ranker_metrics import auc
 
@@ -45,6 +46,17 @@ class Fit:
     cut_off: bool
 
 
+@dataclass
+class Inputs:
+    ids: torch.Tensor
+    values: torch.Tensor | None
+    means: torch.Tensor | None
+
+    def __getitem__(self, rows: torch.Tensor | slice) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        pick = lambda x: None if x is None else x[rows]  # noqa: E731
+        return self.ids[rows], pick(self.values), pick(self.means)
+
+
 class Batches:
     """Tensors of a split under a trial's minimum count; new ids are drawn in training at the rate they will come."""
 
@@ -60,9 +72,9 @@ class Batches:
         self.field_of = torch.from_numpy(data.field_of)
         self.bag = data.is_bag
 
-    def of(self, split: Split) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    def of(self, split: Split, means: np.ndarray | None) -> Inputs:
         values = None if split.values is None else torch.from_numpy(split.values)
-        return torch.from_numpy(self.remap[split.ids]), values, torch.from_numpy(split.labels)
+        return Inputs(torch.from_numpy(self.remap[split.ids]), values, None if means is None else torch.from_numpy(means))
 
     def with_unseen(self, ids: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         if self.rates is None:
@@ -80,15 +92,17 @@ def contexts_of(data: CtrData) -> tuple[int, int]:
     return int(largest[0]), int(largest[min(1, len(largest) - 1)])
 
 
-def fit(data: CtrData, settings: Settings, seed: int, limit_seconds: float) -> Fit:
+def fit(data: CtrData, means: Means | None, settings: Settings, seed: int, limit_seconds: float) -> Fit:
     began = time.monotonic()
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     sparse = data.size * settings.dim > DENSE_WEIGHTS
     model = CtrModel(settings, data.size, data.fields, data.is_bag, contexts_of(data), sparse)
     batches = Batches(data, settings.min_count)
-    ids, values, labels = batches.of(data.train)
-    checked = batches.of(data.validation)
+    given = means if settings.means else None
+    train = batches.of(data.train, given and given.train)
+    checked = batches.of(data.validation, given and given.validation)
+    labels = torch.from_numpy(data.train.labels)
     optimisers = make_optimisers(model, settings)
     chance = batch_chance(data, settings.batch) if sparse else None
     steps = -(-len(labels) // settings.batch)
@@ -103,11 +117,12 @@ def fit(data: CtrData, settings: Settings, seed: int, limit_seconds: float) -> F
         step += 1
         if len(rows) > 1:  # batch normalisation needs two
             model.train()
-            batch = batches.with_unseen(ids[rows], generator)
-            logits = model(batch, None if values is None else values[rows])
+            ids, values, more = train[rows]
+            ids = batches.with_unseen(ids, generator)
+            logits = model(ids, values, more)
             loss = F.binary_cross_entropy_with_logits(logits, labels[rows])
             if sparse and settings.l2 > 0:
-                loss = loss + settings.l2 / 2 * sum(lazy_penalty(t, batch, chance) for t in model.tables())
+                loss = loss + settings.l2 / 2 * sum(lazy_penalty(t, ids, chance) for t in model.tables())
             for optimiser in optimisers:
                 optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -125,7 +140,7 @@ def fit(data: CtrData, settings: Settings, seed: int, limit_seconds: float) -> F
         anneal = not annealed and spent > ANNEAL_AT * limit_seconds
         if step % every and not out_of_time and not anneal:
             continue
-        logits = predict(model, checked[0], checked[1])
+        logits = predict(model, checked)
         reached = auc(logits, data.validation.labels) if np.isfinite(logits).all() else None
         if reached is not None and reached > best + LEAST_GAIN:
             best, best_logits, misses = reached, logits, 0
@@ -148,7 +163,7 @@ def fit(data: CtrData, settings: Settings, seed: int, limit_seconds: float) -> F
         test = np.zeros(len(data.test.labels), dtype=np.float32)
     else:
         model.load_state_dict(best_state)
-        test = predict(model, *batches.of(data.test)[:2])
+        test = predict(model, batches.of(data.test, given and given.test))
     seconds = time.monotonic() - began
     parameters = sum(p.numel() for p in model.parameters())
     return Fit(settings, seed, best, best_logits, test, step / steps, seconds, seconds * steps / step, parameters, cut_off)
@@ -175,11 +190,10 @@ def lazy_penalty(table: torch.nn.Module, ids: torch.Tensor, chance: torch.Tensor
     return (rows.square().sum(dim=1) / chance[present.long()]).sum()
 
 
-def predict(model: CtrModel, ids: torch.Tensor, values: torch.Tensor | None) -> np.ndarray:
+def predict(model: CtrModel, inputs: Inputs) -> np.ndarray:
     model.eval()
     parts = []
     with torch.inference_mode():
-        for at in range(0, len(ids), PREDICT_ROWS):
-            window = slice(at, at + PREDICT_ROWS)
-            parts.append(model(ids[window], None if values is None else values[window]))
+        for at in range(0, len(inputs.ids), PREDICT_ROWS):
+            parts.append(model(*inputs[slice(at, at + PREDICT_ROWS)]))
     return torch.cat(parts).numpy()

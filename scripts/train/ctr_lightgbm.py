@@ -1,6 +1,6 @@
 """The yardstick of the click-through evaluation: LightGBM (Ke et al., 2017) on the same features, tuned on validation.
 
-Three forms of the features are tried: one-hot, categories, and categories with out-of-fold target means and counts.
+Three forms of the features are tried: one-hot, categories, and categories with out-of-fold label means and counts.
 """
 
 from __future__ import annotations
@@ -13,20 +13,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from ctr_data import CtrData, Split
+from ctr_means import Means
 from ranker_metrics import auc
 
 MOST_ROUNDS = 3000
 PATIENCE = 40
-FOLDS = 5
-# Rows at the overall rate that a mean starts with.
-PRIOR_ROWS = 20
 # Settings of the usual range (LightGBM's own default first), each with every form while time lasts.
 TRIALS = (
     {'num_leaves': 31, 'learning_rate': 0.1, 'min_data_in_leaf': 20},
     {'num_leaves': 127, 'learning_rate': 0.1, 'min_data_in_leaf': 50},
     {'num_leaves': 31, 'learning_rate': 0.05, 'min_data_in_leaf': 100, 'lambda_l2': 10.0},
 )
-# A target mean and a category of this few values carry the same: only smaller fields also stay categories.
+# A label mean and a category of this few values carry the same: only smaller fields also stay categories.
 MOST_CATEGORIES = 256
 
 
@@ -47,9 +45,11 @@ class Yardstick:
     test: np.ndarray
 
 
-def train_yardstick(data: CtrData, seed: int, threads: int, limit_seconds: float) -> Yardstick:
+def train_yardstick(
+    data: CtrData, means: Means | None, seed: int, threads: int, limit_seconds: float
+) -> Yardstick:
     until = time.monotonic() + limit_seconds
-    makers = [one_hot] if data.is_bag else [with_means, categories, one_hot]
+    makers = [one_hot] if means is None else [with_means, categories, one_hot]
     forms: list[Form] = []
     best, best_auc, trials = None, -1.0, 0
     for setting in TRIALS:
@@ -57,7 +57,7 @@ def train_yardstick(data: CtrData, seed: int, threads: int, limit_seconds: float
             if trials > 0 and time.monotonic() > until - limit_seconds / 20:
                 return best
             if len(forms) <= i:
-                forms.append(make(data, seed))
+                forms.append(make(data, means))
             left = until - time.monotonic()
             share = left / max(1, len(TRIALS) * len(makers) - trials) * 2
             rounds, validation, test = boost(data, forms[i], setting, seed, threads, max(1.0, min(left, share)))
@@ -99,7 +99,7 @@ def boost(data: CtrData, form: Form, setting: dict, seed: int, threads: int, sec
     return rounds, raw[0].astype(np.float32), raw[1].astype(np.float32)
 
 
-def one_hot(data: CtrData, _seed: int) -> Form:
+def one_hot(data: CtrData, _means: Means | None) -> Form:
     def matrix(split: Split) -> sp.csr_matrix:
         rows, width = split.ids.shape
         values = np.ones(split.ids.size, np.float32) if split.values is None else split.values.reshape(-1)
@@ -122,34 +122,14 @@ def numbers(split: Split) -> list[np.ndarray]:
     return [] if split.values is None else [split.values]
 
 
-def categories(data: CtrData, _seed: int) -> Form:
+def categories(data: CtrData, _means: Means | None) -> Form:
     tables = [np.hstack([codes(data, s), *numbers(s)]) for s in (data.train, data.validation, data.test)]
     return Form('categories', *tables, list(range(data.fields)))
 
 
-def with_means(data: CtrData, seed: int) -> Form:
-    labels = data.train.labels
-    fold_of = np.random.default_rng(seed).integers(0, FOLDS, len(labels))
-
-    def sums(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ids = data.train.ids[rows].reshape(-1)
-        weights = np.repeat(labels[rows], data.fields)
-        return np.bincount(ids, weights, data.size), np.bincount(ids, minlength=data.size)
-
-    def encoded(ids: np.ndarray, positives: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        means = (positives + PRIOR_ROWS * labels.mean()) / (counts + PRIOR_ROWS)
-        return np.hstack([means[ids], np.log1p(counts)[ids]]).astype(np.float32)
-
-    whole = sums(np.arange(len(labels)))
-    train = np.empty((len(labels), 2 * data.fields), dtype=np.float32)
-    for fold in range(FOLDS):
-        inside = np.flatnonzero(fold_of == fold)
-        part = sums(inside)
-        train[inside] = encoded(data.train.ids[inside], whole[0] - part[0], whole[1] - part[1])
+def with_means(data: CtrData, means: Means | None) -> Form:
     sizes = np.bincount(data.field_of[: data.known], minlength=data.fields)
     small = np.flatnonzero(sizes <= MOST_CATEGORIES)
-    tables = []
-    for split, means in ((data.train, train), (data.validation, None), (data.test, None)):
-        means = encoded(split.ids, *whole) if means is None else means
-        tables.append(np.hstack([codes(data, split)[:, small], means, *numbers(split)]))
-    return Form('categories, out-of-fold target means, counts', *tables, list(range(len(small))))
+    pairs = ((data.train, means.train), (data.validation, means.validation), (data.test, means.test))
+    tables = [np.hstack([codes(data, split)[:, small], more, *numbers(split)]) for split, more in pairs]
+    return Form('categories, out-of-fold label means, counts', *tables, list(range(len(small))))

@@ -1,4 +1,4 @@
-"""Click-through architectures over one embedding table: ids [B, F] (and values [B, F]) -> logits [B].
+"""Click-through architectures over one embedding table: ids [B, F] -> logits [B].
 
 Floors: LR, FM (Rendle, 2010). MLP; DCN-v2, parallel (Wang et al., 2021); FinalMLP (Mao et al., 2023); MaskNet, parallel
 (Wang et al., 2021). A bag of features becomes two fields: its sum and its pairwise interactions (He and Chua, 2017).
@@ -16,6 +16,8 @@ FLOORS = ('LR', 'FM')
 ARCHITECTURES = ('MLP', 'DCN-v2', 'FinalMLP', 'MaskNet')
 # FuxiCTR's initialiser, the code behind the BARS tables (2022).
 INITIAL_STD = 1e-4
+# Fields that the label means are mapped into, at most.
+MOST_MEAN_FIELDS = 8
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Settings:
     parts: int = 3
     # Ids that fewer rows of training hold are taken as unseen.
     min_count: int = 1
+    # Whether the label means and counts of the features go in beside the ids (scripts/train/ctr_means.py).
+    means: bool = False
 
 
 class Table(nn.Module):
@@ -54,13 +58,18 @@ class CtrModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
         self.first = Table(size, 1, sparse) if floor else None
         self.table = None if settings.architecture == 'LR' else Table(size, settings.dim, sparse)
-        fields = 2 if bag else fields
-        self.net = None if floor else network(settings, fields, (0, 1) if bag else contexts)
+        places = 2 if bag else fields
+        self.means = None
+        if settings.means:
+            extra = min(MOST_MEAN_FIELDS, -(-2 * fields // settings.dim))
+            self.means = nn.Linear(2 * fields, extra * settings.dim)
+            places += extra
+        self.net = None if floor else network(settings, places, (0, 1) if bag else contexts)
 
     def tables(self) -> list[Table]:
         return [table for table in (self.first, self.table) if table is not None]
 
-    def forward(self, ids: Tensor, values: Tensor | None) -> Tensor:
+    def forward(self, ids: Tensor, values: Tensor | None, means: Tensor | None) -> Tensor:
         logits = self.bias
         if self.first is not None:
             logits = logits + self.first(ids, values).sum(dim=(1, 2))
@@ -73,6 +82,8 @@ class CtrModel(nn.Module):
             if self.net is None:
                 return logits + pairs.sum(dim=1)
             rows = torch.stack([total, pairs], dim=1)
+        if self.means is not None:
+            rows = torch.cat([rows, self.means(means).view(len(ids), -1, rows.shape[2])], dim=1)
         return logits + self.net(rows)
 
 

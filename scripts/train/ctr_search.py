@@ -13,10 +13,12 @@ from dataclasses import replace
 
 from ctr_data import CtrData
 from ctr_fit import Fit, fit
+from ctr_means import Means
 from ctr_models import ARCHITECTURES, Settings
 
 LADDERS: dict[str, tuple] = {
     'l2': (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 5e-2, 1e-1, 2e-1),
+    'means': (False, True),
     'dropout': (0.0, 0.2, 0.4, 0.6),
     'min_count': (1, 2, 5, 10),
     'dim': (4, 10, 20, 40, 64),
@@ -40,7 +42,7 @@ STARTS = {
 STEPS_PER_EPOCH = 40
 PROBES = (1e-5, 1e-3, 5e-2)
 # Shared by all architectures: found with the cheapest of them first, then carried over.
-SHARED = ('l2', 'dropout', 'min_count', 'dim', 'lr', 'batch')
+SHARED = ('l2', 'means', 'dropout', 'min_count', 'dim', 'lr', 'batch')
 # A tenth of the search: enough for every architecture and the settings that matter most even where each trial needs it.
 TRIAL_SHARE = 0.1
 SCOUT_SHARE = 0.3
@@ -51,8 +53,10 @@ WORTHWHILE = 0.4
 class Search:
     """`say` gets one line a trial."""
 
-    def __init__(self, data: CtrData, seed: int, seconds: float, say: Callable[[str], None]):
-        self.data, self.seed, self.say = data, seed, say
+    def __init__(
+        self, data: CtrData, means: Means | None, seed: int, seconds: float, say: Callable[[str], None]
+    ):
+        self.data, self.means, self.seed, self.say = data, means, seed, say
         self.limit = seconds * TRIAL_SHARE
         self.until = time.monotonic() + seconds
         self.scout_until = time.monotonic() + seconds * SCOUT_SHARE
@@ -113,7 +117,7 @@ class Search:
         for name, way in moves:
             ladder = ladders[name]
             at = ladder.index(getattr(settings, name)) + way
-            if 0 <= at < len(ladder):
+            if 0 <= at < len(ladder) and not (name == 'means' and self.means is None):
                 yield replace(settings, **{name: ladder[at]}), (name, way)
 
     def trial(self, settings: Settings, until: float, seed: int | None = None) -> bool:
@@ -123,7 +127,8 @@ class Search:
         if not first and left < WORTHWHILE * sum(same) / len(same):
             return False
         # Each architecture is tried at least once, whatever it costs the others.
-        result = fit(self.data, settings, self.seed if seed is None else seed, max(min(self.limit, left), 0.5))
+        limit = max(min(self.limit, left), 0.5)
+        result = fit(self.data, self.means, settings, self.seed if seed is None else seed, limit)
         self.fits.append(result)
         self.tried.add(settings)
         best = self.best.get(settings.architecture)
@@ -151,6 +156,6 @@ def describe(result: Fit) -> str:
     cut = ' (cut off)' if result.cut_off else ''
     return (
         f'{s.architecture} l2 {s.l2:g} dropout {s.dropout:g} from {s.min_count} dim {s.dim} lr {s.lr:g} batch {s.batch} '
-        f'{structure}/{s.parts} seed {result.seed}: AUC {result.auc:.5f} in {result.seconds:.1f} s, '
+        f'{structure}/{s.parts} {"means" if s.means else "ids"} seed {result.seed}: AUC {result.auc:.5f} in {result.seconds:.1f} s, '
         f'{result.epochs:.1f} epochs{cut}'
     )

@@ -25,8 +25,11 @@ NO_ITEM = 0xFFFFFFFF
 SPECTRAL_SHARE = 0.6
 SOFTMAX_DIMENSIONS = (256, 128, 64)
 MAX_EPOCHS = 12
-FIRST_WEIGHT = 0.3
-WEIGHT_STEP = 0.1
+# Weights at which every epoch is judged; the final weight is searched around the better one.
+JUDGED_WEIGHTS = (0.15, 0.3)
+WEIGHT_STEP = 0.05
+# Epochs without a better figure after which a trial ends: one alone may be noise.
+PATIENCE = 2
 # Scores of the spectral tower that the search keeps at hand: 400 MB.
 SCORES_KEPT = 100_000_000
 
@@ -116,7 +119,7 @@ class SoftmaxSearch:
         users, items = encode(self.history, start)
         self.spectral_scores = torch.from_numpy(users) @ torch.from_numpy(items).T
         self.table: list[dict] = []
-        self.best_sides = start
+        self.best_sides, self.best_weight = start, 0.0
         self.best_objective = self._measure(start, 0.0).objective
 
     @property
@@ -156,24 +159,27 @@ class SoftmaxSearch:
         """The options with the best number of epochs, or with 0 where none beat what was known before."""
         tower = SoftmaxTower(self.validation.fit, self.start, options, self.arguments.seed)
         found = replace(options, epochs=0)
-        last = -1.0
+        best_here, best_epoch = -1.0, 0
         for epoch in range(1, limit + 1):
             if self.clock.left < 1.5 * tower.epoch_seconds or not tower.epoch(time.monotonic() + self.clock.left):
                 break
             sides = tower.sides()
-            quality = self._measure(sides, FIRST_WEIGHT)
+            judged = [(weight, self._measure(sides, weight)) for weight in JUDGED_WEIGHTS]
+            weight, quality = max(judged, key=lambda pair: pair[1].objective)
             tried = asdict(replace(options, epochs=epoch))
-            self.table.append({'options': tried, 'recall@20': quality.recall, 'ndcg@20': quality.ndcg})
+            row = {'options': tried, 'weight': weight, 'recall@20': quality.recall, 'ndcg@20': quality.ndcg}
+            self.table.append(row)
             self.clock.say(
                 f'softmax rate {options.rate:.3f} sharpness {options.sharpness:.2f} epoch {epoch} '
-                f'with spectral: {quality}'
+                f'at {weight} with spectral: {quality}'
             )
             if quality.objective > self.best_objective:
-                self.best_objective, self.best_sides = quality.objective, sides
+                self.best_objective, self.best_sides, self.best_weight = quality.objective, sides, weight
                 found = replace(options, epochs=epoch)
-            if quality.objective <= last:
+            if quality.objective > best_here:
+                best_here, best_epoch = quality.objective, epoch
+            elif epoch - best_epoch >= PATIENCE:
                 break
-            last = quality.objective
         return found
 
     def _measure(self, sides: Sides, weight: float) -> Quality:
@@ -182,14 +188,15 @@ class SoftmaxSearch:
         return self.judged.measure(users * share, items, self.spectral_scores)
 
     def _weight(self) -> float:
-        best, objective = FIRST_WEIGHT, self.best_objective
+        first = best = self.best_weight
+        objective = self.best_objective
         for direction in (WEIGHT_STEP, -WEIGHT_STEP):
             while self.clock.left > 0 and 0 < round(best + direction, 2) < 1:
                 quality = self._measure(self.best_sides, round(best + direction, 2))
                 if quality.objective <= objective:
                     break
                 best, objective = round(best + direction, 2), quality.objective
-            if best != FIRST_WEIGHT:
+            if best != first:
                 break
         return best
 

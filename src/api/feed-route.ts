@@ -68,10 +68,18 @@ export function feedRoute(parts: FeedRouteParts): FastifyPluginAsyncZod {
         for (const cause of page.degraded) metrics.pageDegraded.inc({ cause });
         for (const post of served) for (const source of post.sources) metrics.postsServed.inc({ source });
         reply.header('cache-control', 'private, no-store');
+        reply.header('server-timing', serverTiming(page.stageMs));
         return answerOf(page, served, { requestId: request.id, userId, at, explain: EXPLAIN[explain] });
       },
     );
   };
+}
+
+/** The stages of the slate that this page began, in milliseconds (W3C Server Timing); empty on later pages. */
+function serverTiming(stageMs: FeedPage['stageMs']): string {
+  return Object.entries(stageMs)
+    .map(([stage, ms]) => `${stage};dur=${ms.toFixed(3)}`)
+    .join(', ');
 }
 
 function servedPost(paged: PagedPost, userId: string, requestId: string, tokens: TrackingTokens): ServedPost {

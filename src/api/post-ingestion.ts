@@ -1,11 +1,11 @@
 // Takes posts in: validates each, names the language of those without one, commits, then puts them in force here.
 import type { Change, Post, PostStore } from '../contracts.ts';
 import type { Deadline } from '../deadline.ts';
+import { detectLanguage } from '../features/detect-language.ts';
 import { fieldProblems, postSchema } from '../features/domain-schema.ts';
 import type { ApplyAfterCommit } from './apply-after-commit.ts';
 import { type BatchOutcome, rejected } from './batch-result.ts';
 import { CLOCK_SKEW_MS } from './event-ingestion.ts';
-import { detectLanguage } from './language-detection.ts';
 import type { ItemResult } from './response-schemas.ts';
 
 export interface PostIngestionParts {
@@ -62,7 +62,7 @@ export class PostIngestion {
     }
     firstOf.set(post.id, content);
     if (post.language !== undefined) return post;
-    const language = detectLanguage(post);
+    const language = detectLanguage([post.title, post.text].filter(Boolean).join('. '));
     return language === undefined ? post : { ...post, language };
   }
 }

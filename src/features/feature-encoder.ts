@@ -12,7 +12,7 @@ import {
   RequestFeatures,
 } from './feature-request.ts';
 import { type FeaturePlan, FULL_WIDTH, fullOffset } from './feature-schema.ts';
-import { fillPost } from './post-features.ts';
+import { AUTHOR_LAYOUT, fillPost } from './post-features.ts';
 
 const AT = {
   userSimilarity: fullOffset('user_similarity@1'),
@@ -26,6 +26,10 @@ const AT = {
   historyDuplicate: fullOffset('history_duplicate@1'),
   hadamard: fullOffset('hadamard@1'),
 };
+/** 4-byte words of a cache line. */
+const LINE_WORDS = 16;
+/** Rows whose memory is fetched together: 1000 scattered rows of 200,000 in .8 ms instead of 1.3 (test/bench/ranking.ts). */
+const TOUCH_ROWS = 32;
 /** Simhashes that differ in this many of 64 bits are as far apart as unrelated texts. */
 const UNRELATED_BITS = 32;
 
@@ -37,6 +41,8 @@ export class FeatureEncoder {
   readonly #row = new Float32Array(FULL_WIDTH);
   readonly #cosines = new Float64Array(LANES);
   readonly #hadamard: boolean;
+  /** Keeps the reads of `#touch` from being optimised away. */
+  readonly #touched = new Float64Array(1);
 
   constructor(plan: FeaturePlan) {
     this.plan = plan;
@@ -63,6 +69,7 @@ export class FeatureEncoder {
     const row = this.#row;
     row.set(this.#request.template);
     for (let i = from, base = 0; i < to; i++, base += width) {
+      if ((i - from) % TOUCH_ROWS === 0) this.#touch(catalogue, rows, i, Math.min(to, i + TOUCH_ROWS));
       fillPost(row, catalogue, rows[i], this.#request.nowMs);
       this.#fillCross(row, catalogue, rows[i]);
       for (let c = 0; c < width; c++) {
@@ -70,6 +77,22 @@ export class FeatureEncoder {
         out[base + c] = value - value === 0 ? value : 0; // NaN and ±Infinity become 0
       }
     }
+  }
+
+  /** Reads a word of each cache line that rows `[from, to)` will need, so that their misses overlap. */
+  #touch(catalogue: Catalogue, rows: Uint32Array, from: number, to: number): void {
+    const { vectors, authors, records } = catalogue;
+    let sum = 0;
+    for (let i = from; i < to; i++) {
+      const record = rows[i] * RECORD_WORDS;
+      const vector = rows[i] * DIM;
+      sum += records.u32[record] + records.u32[record + LINE_WORDS];
+      for (let d = 0; d < DIM; d += LINE_WORDS) sum += vectors[vector + d];
+    }
+    for (let i = from; i < to; i++) {
+      sum += authors[records.u32[rows[i] * RECORD_WORDS + FIELD.authorSlot] * AUTHOR_LAYOUT.words];
+    }
+    this.#touched[0] = sum;
   }
 
   #fillCross(row: Float32Array, catalogue: Catalogue, post: number): void {

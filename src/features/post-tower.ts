@@ -14,7 +14,7 @@ export interface PostTowerInput {
   text?: string;
 }
 
-/** Posts a run: small enough for the gathered rows [N, T, 64] to stay in cache (test/bench/embed). */
+/** Posts a run: small enough for the gathered rows [N, T, 64] to stay in cache. */
 const CHUNK = 32;
 
 const count = z.number().int().nonnegative();

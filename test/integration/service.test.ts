@@ -1,7 +1,7 @@
 // The composed service on embedded stores in a throw-away folder, with the committed models: what a user of the API
 // sees, from an empty start to an index swap and a restart.
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -225,6 +225,26 @@ describe('the service', () => {
     expect(failures).toEqual([]);
     expect((await feed('ivy', 'limit=5')).index).toBe(version);
     expect((await call('GET', '/posts/meanwhile/similar')).status).toBe(200);
+  });
+
+  it('refuses a corrupt index by name, and goes on with what it has', async () => {
+    const serving = service.generations.current.id;
+    const torn = 'v20990101T000000000Z-abcdef';
+    const folder = join(dataDir, 'index', torn);
+    cpSync(join(dataDir, 'index', serving), folder, { recursive: true });
+    const manifest = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
+    writeFileSync(join(folder, 'manifest.json'), JSON.stringify({ ...manifest, version: torn }));
+    const vectors = readFileSync(join(folder, 'vectors.f32'));
+    vectors[100] ^= 1;
+    writeFileSync(join(folder, 'vectors.f32'), vectors);
+    writeFileSync(join(dataDir, 'index', 'current'), `${torn}\n`);
+    await until(() => service.generations.refusal !== null);
+    expect(service.generations.refusal).toMatch(/vectors\.f32/);
+    expect(service.generations.current.id).toBe(serving);
+    expect((await feed('ivy', 'limit=5')).index).toBe(serving);
+    const { body } = await call('GET', '/health/ready');
+    expect(body.degraded.join()).toMatch(/vectors\.f32/);
+    writeFileSync(join(dataDir, 'index', 'current'), `${serving}\n`);
   });
 
   it('has everything again after a restart', async () => {

@@ -61,7 +61,12 @@ export class LmdbStateStore implements StateStore, SessionStore {
     const folder = join(options.dataDir, 'state');
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
-      const root = open<Buffer, string>({ path: folder, encoding: 'binary', maxDbs: 4 });
+      const root = open<Buffer, string>({
+        path: folder,
+        encoding: 'binary',
+        maxDbs: 4,
+        eventTurnBatching: false,
+      } as RootDatabaseOptionsWithPath);
       return new LmdbStateStore(root, folder, options.ttlMs);
     } catch (error) {
       throw lmdbError(error, `opening the user state in ${folder}`, folder);

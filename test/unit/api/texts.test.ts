@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { detectLanguage } from '../../../src/api/language-detection.ts';
 import { mutedWordTest } from '../../../src/api/muted-words.ts';
 import { whyShown } from '../../../src/api/why.ts';
 import { post } from './world.ts';
@@ -26,25 +25,6 @@ describe('a muted word', () => {
   it('is not looked for when there is none', () => {
     expect(mutedWordTest([])).toBeNull();
   });
-});
-
-describe('the language of a text', () => {
-  it.each([
-    ['Why does my cat sit on the keyboard?', 'en'],
-    ['Warum sitzt meine Katze auf der Tastatur?', 'de'],
-    ['¿Por qué mi gato se sienta siempre en el teclado?', 'es'],
-    ['今日はいい天気ですね', 'ja'],
-    ['Почему мой кот сидит на клавиатуре?', 'ru'],
-  ])('%s → %s', (title, language) => {
-    expect(detectLanguage({ title })).toBe(language);
-  });
-
-  it.each(['', 'lol', '12345 67890', '🐈🐈🐈', 'https://example.org/warum/sitzt/meine/katze'])(
-    'of "%s" is not guessed',
-    (title) => {
-      expect(detectLanguage({ title })).toBeUndefined();
-    },
-  );
 });
 
 describe('why a post is shown', () => {

@@ -1,0 +1,273 @@
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { runModels } from '../../../scripts/models.ts';
+import { promotedVersion } from '../../../src/ranking/model-registry.ts';
+
+const COMMITTED = join(import.meta.dirname, '../../../models');
+
+let dir: string;
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'feedrank-registry-'));
+});
+
+afterEach(() => rm(dir, { recursive: true }));
+
+/** The committed user tower (or ranker) as a version of its own, with what `change` does to the manifest. */
+async function addVersion(
+  version: string,
+  change: (manifest: Record<string, unknown>) => void = () => {},
+  name = 'user-tower',
+): Promise<string> {
+  const folder = join(dir, name, version);
+  await mkdir(join(dir, name), { recursive: true });
+  await cp(join(COMMITTED, name, await promotedVersion(COMMITTED, name)), folder, { recursive: true });
+  const path = join(folder, 'manifest.json');
+  const manifest = JSON.parse(await readFile(path, 'utf8'));
+  manifest.version = version;
+  change(manifest);
+  await writeFile(path, JSON.stringify(manifest));
+  return folder;
+}
+
+async function models(...argv: string[]) {
+  let out = '';
+  let error = '';
+  const code = await runModels([...argv, '--models-dir', dir, '--json', join(dir, 'figures.json')], {
+    out: (text) => {
+      out += text;
+    },
+    error: (text) => {
+      error += text;
+    },
+  });
+  const figures = await readFile(join(dir, 'figures.json'), 'utf8').then(JSON.parse, () => null);
+  return { code, out, error, figures };
+}
+
+/** Changes one byte in the middle of a file. */
+async function flipByte(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  bytes[bytes.length >> 1] ^= 1;
+  await writeFile(path, bytes);
+}
+
+describe('list and show', () => {
+  test('name every version and which one serves', async () => {
+    for (const version of ['1', '2', '10']) await addVersion(version);
+    await writeFile(join(dir, 'user-tower', 'current'), '2\n');
+    const { code, out, figures } = await models('list');
+    expect(code).toBe(0);
+    expect(figures.models.map((model: { version: string }) => model.version)).toEqual(['1', '2', '10']);
+    expect(figures.models.filter((model: { promoted: boolean }) => model.promoted)).toMatchObject([
+      { version: '2', kind: 'user-tower' },
+    ]);
+    expect(out.split('\n').filter((line) => line.includes('promoted'))).toHaveLength(1);
+  });
+
+  test('a corrupt version is listed with its reason', async () => {
+    await truncate(join(await addVersion('1'), 'model.onnx'), 100);
+    const { code, figures } = await models('list');
+    expect(code).toBe(0);
+    expect(figures.models[0].problem).toMatch(/model\.onnx: has 100 bytes/);
+  });
+
+  test('show takes the promoted version where none is named', async () => {
+    await addVersion('1');
+    await addVersion('2', (manifest) => {
+      manifest.metrics = { nextRecall10Of1000: { tower: 0.75 } };
+    });
+    const { out, figures } = await models('show', 'user-tower');
+    expect(figures).toMatchObject({ version: '2', promoted: true });
+    expect(out).toMatch(/nextRecall10Of1000\.tower +0\.7500/);
+  });
+});
+
+test('compare puts metrics side by side with their difference', async () => {
+  await addVersion('1', (manifest) => {
+    manifest.metrics = { recall: { tower: 0.25 }, onlyA: 1 };
+    manifest.features = ['a@1', 'b@1'];
+  });
+  await addVersion('2', (manifest) => {
+    manifest.metrics = { recall: { tower: 0.375 }, curve: [1, 2, 3] };
+    manifest.features = ['a@1', 'b@2'];
+  });
+  const { code, out, figures } = await models('compare', 'user-tower', '1', '2');
+  expect(code).toBe(0);
+  const byName = Object.fromEntries(figures.figures.map((row: { figure: string }) => [row.figure, row]));
+  expect(byName['recall.tower']).toMatchObject({ a: 0.25, b: 0.375, difference: 0.125 });
+  expect(byName.onlyA).toMatchObject({ a: 1, b: null, difference: null });
+  expect(byName.curve).toBeUndefined();
+  expect(figures.features).toEqual({ added: ['b@2'], removed: ['b@1'] });
+  expect(out).toMatch(/recall\.tower +0\.2500 +0\.3750 +\+0\.1250/);
+});
+
+describe('verify', () => {
+  test('passes what the trainer wrote: towers and rankers', async () => {
+    await addVersion('1');
+    await addVersion('1', () => {}, 'ranker');
+    const { code, figures } = await models('verify');
+    expect(code).toBe(0);
+    expect(figures.verified).toMatchObject([
+      { name: 'ranker', version: '1', ok: true },
+      { name: 'user-tower', version: '1', ok: true },
+    ]);
+  });
+
+  test.each(['model.onnx', 'golden.json'])('fails on one changed byte of %s', async (file) => {
+    await addVersion('1');
+    await flipByte(join(await addVersion('2'), file));
+    const { code, error } = await models('verify');
+    expect(code).toBe(1);
+    expect(error).toMatch(new RegExp(`^1 of 2 failed: user-tower@2: .*${file}: sha256 differs.*\n$`));
+    expect((await models('verify', 'user-tower@1')).code).toBe(0);
+  });
+
+  test('fails on a changed byte of a file beside the model', async () => {
+    const folder = await addVersion('1', (manifest) => {
+      const files = manifest.files as Record<string, object>;
+      files['model.int8.onnx'] = files['model.onnx'];
+    });
+    await cp(join(folder, 'model.onnx'), join(folder, 'model.int8.onnx'));
+    expect((await models('verify', 'user-tower')).code).toBe(0);
+    await flipByte(join(folder, 'model.int8.onnx'));
+    expect((await models('verify', 'user-tower')).error).toContain('model.int8.onnx: sha256 differs');
+  });
+
+  test('fails on a feature that the code does not have', async () => {
+    await addVersion(
+      '1',
+      (manifest) => {
+        (manifest.features as string[])[0] = 'user_shoe_size@1';
+      },
+      'ranker',
+    );
+    const { code, error } = await models('verify', 'ranker@1');
+    expect(code).toBe(1);
+    expect(error).toContain('user_shoe_size@1');
+  });
+
+  test('fails where the model no longer gives its golden outputs', async () => {
+    const folder = await addVersion('1');
+    const path = join(folder, 'golden.json');
+    const golden = JSON.parse(await readFile(path, 'utf8'));
+    golden.outputs.vector.data[0] += 0.5;
+    await writeFile(path, JSON.stringify(golden));
+    await resign(folder, 'golden.json');
+    const { code, error } = await models('verify');
+    expect(code).toBe(1);
+    expect(error).toContain('golden output vector[0]');
+  });
+
+  test('fails on the manifest of another version', async () => {
+    await addVersion('2', (manifest) => {
+      manifest.version = '1';
+    });
+    expect((await models('verify')).error).toContain('its manifest is that of user-tower@1');
+  });
+});
+
+/** Brings the manifest in line with a changed file, as a wrong trainer would. */
+async function resign(folder: string, file: string): Promise<void> {
+  const { createHash } = await import('node:crypto');
+  const bytes = await readFile(join(folder, file));
+  const path = join(folder, 'manifest.json');
+  const manifest = JSON.parse(await readFile(path, 'utf8'));
+  manifest.files[file] = { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+  await writeFile(path, JSON.stringify(manifest));
+}
+
+describe('promote', () => {
+  test('makes the version the one that serves, back and forth', async () => {
+    for (const version of ['1', '2']) await addVersion(version);
+    expect((await models('promote', 'user-tower@1')).figures).toMatchObject({ version: '1', from: '2' });
+    expect(await promotedVersion(dir, 'user-tower')).toBe('1');
+    expect((await models('promote', 'user-tower@2')).figures).toMatchObject({ version: '2', from: '1' });
+    expect(await promotedVersion(dir, 'user-tower')).toBe('2');
+  });
+
+  test('refuses a corrupt version and leaves what serves', async () => {
+    await addVersion('1');
+    await flipByte(join(await addVersion('2'), 'model.onnx'));
+    await models('promote', 'user-tower@1');
+    const { code, error } = await models('promote', 'user-tower@2');
+    expect(code).toBe(1);
+    expect(error).toContain('sha256 differs');
+    expect(await promotedVersion(dir, 'user-tower')).toBe('1');
+  });
+
+  test('a reader at any moment finds one of the two versions, whole', async () => {
+    for (const version of ['1', '2']) await addVersion(version);
+    await models('promote', 'user-tower@1');
+    const seen = new Set<string>();
+    let done = false;
+    const reading = (async () => {
+      while (!done) seen.add(await readFile(join(dir, 'user-tower', 'current'), 'utf8'));
+    })();
+    for (const version of ['2', '1', '2', '1', '2']) await models('promote', `user-tower@${version}`);
+    done = true;
+    await reading;
+    expect([...seen].sort()).toEqual(['1\n', '2\n']);
+    expect((await readdir(join(dir, 'user-tower'))).sort()).toEqual(['1', '2', 'current']);
+  });
+
+  test('says when the post tower that serves is not the one it was trained on', async () => {
+    await addVersion('1', (manifest) => {
+      manifest.tower = 'post-tower@7';
+    });
+    const { code, out } = await models('promote', 'user-tower@1');
+    expect(code).toBe(0);
+    expect(out).toContain('was trained on post-tower@7, promoted is none');
+  });
+});
+
+describe('gc', () => {
+  test('keeps the newest and the promoted version', async () => {
+    for (const version of ['1', '2', '3', '4']) await addVersion(version);
+    await models('promote', 'user-tower@1');
+    const dry = await models('gc', 'user-tower', '--keep', '1', '--dry-run');
+    expect(dry.figures).toMatchObject({ removed: ['2', '3'], kept: ['1', '4'], dryRun: true });
+    expect((await readdir(join(dir, 'user-tower'))).sort()).toEqual(['1', '2', '3', '4', 'current']);
+    expect((await models('gc', 'user-tower', '--keep', '1')).figures).toMatchObject({ removed: ['2', '3'] });
+    expect((await readdir(join(dir, 'user-tower'))).sort()).toEqual(['1', '4', 'current']);
+    await models('gc', 'user-tower', '--keep', '0');
+    expect((await readdir(join(dir, 'user-tower'))).sort()).toEqual(['1', 'current']);
+    expect((await models('verify')).code).toBe(0);
+  });
+
+  test('keeps the version that serves by being the highest', async () => {
+    for (const version of ['9', '10']) await addVersion(version);
+    expect((await models('gc', 'user-tower', '--keep', '0')).figures).toMatchObject({ kept: ['10'] });
+  });
+
+  test('removes nothing where `current` names no version', async () => {
+    for (const version of ['1', '2']) await addVersion(version);
+    await writeFile(join(dir, 'user-tower', 'current'), '7\n');
+    const { code, error } = await models('gc', 'user-tower', '--keep', '0');
+    expect(code).toBe(1);
+    expect(error).toContain('current names "7"');
+    expect((await readdir(join(dir, 'user-tower'))).sort()).toEqual(['1', '2', 'current']);
+  });
+});
+
+test.each([
+  [2, 'a command is required', []],
+  [2, "unknown command 'prune'", ['prune']],
+  [2, 'usage: models compare NAME A B', ['compare', 'user-tower', '1']],
+  [2, 'usage: models promote NAME@V', ['promote', 'user-tower']],
+  [2, '--keep N is required', ['gc', 'user-tower']],
+  [2, '--keep must be an integer', ['gc', 'user-tower', '--keep', '1.5']],
+  [2, 'belong to gc', ['list', '--keep', '1']],
+  [2, 'Unknown option', ['list', '--frob']],
+  [1, 'no model ../user-tower', ['show', '../user-tower']],
+  [1, 'no version 3 of user-tower, there is 1', ['show', 'user-tower@3']],
+  [1, 'no version ../1', ['promote', 'user-tower@../1']],
+])('bad input ends with code %i and one line: %s', async (expected, reason, argv) => {
+  await addVersion('1');
+  const { code, error } = await models(...argv);
+  expect(code).toBe(expected);
+  expect(error).toContain(reason);
+  expect(error.trim().split('\n')).toHaveLength(1);
+});
