@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { benchFeed, type FeedBenchResult } from './bench/feed.ts';
+import { performancePage } from './bench/performance-page.ts';
 
 const HELP = `usage: npm run bench -- feed [flags]
 
@@ -13,6 +14,7 @@ const HELP = `usage: npm run bench -- feed [flags]
   --cache DIR         where the worlds are kept (default .cache/bench)
   --ef-construction E breadth of the graph's insertion (default 100)
   --json FILE         write every figure
+  --markdown FILE     write the page of figures, such as docs/PERFORMANCE.md
   --help
 
 Prints each stage's time (from the answers' Server-Timing), the whole request as its client sees it, and GET
@@ -56,6 +58,7 @@ async function main(): Promise<void> {
       cache: { type: 'string', default: '.cache/bench' },
       'ef-construction': { type: 'string', default: '100' },
       json: { type: 'string' },
+      markdown: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -73,6 +76,7 @@ async function main(): Promise<void> {
     efConstruction: whole('--ef-construction', values['ef-construction'], 10, 1000),
   });
   console.log(table(report.results));
+  if (values.markdown) writeFileSync(values.markdown, performancePage(report));
   if (values.json) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
 }
 

@@ -4,9 +4,10 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { readConfig } from '../src/config.ts';
+import { LIGHT_RANKER, MAIN_RANKER } from '../src/ranking/model-registry.ts';
 import { type FlagValues, integerFlag, runCommand, textFlag, UsageError } from './import/command.ts';
 import { nextVersion, promote } from './train/model-versions.ts';
-import { type TrainRanker, trainRanker } from './train/train-ranker.ts';
+import { isImprovement, type TrainRanker, trainRanker } from './train/train-ranker.ts';
 import { trainTowers } from './train/train-towers.ts';
 import { openTrainingData, timeOfShare } from './train/training-data.ts';
 
@@ -23,6 +24,7 @@ Trains on what the store holds, and writes models/<name>/<version>: post-tower a
 ranker-light on the newest towers. After new towers build the index again. Needs Python 3.11 or newer: the one in
 FEEDRANK_PYTHON, or an environment that is made once under .cache. A ranker learns only from events that its towers
 have not seen: with "all", towers are trained twice, on the first 60 % of the events for the ranker, on all to serve.
+A ranker that does worse than the one that serves, on the newest tenth of the data, is kept but not promoted.
 
   --what WHAT         towers, ranker or all (default all)
   --data-dir DIR      embedded database (default: DATA_DIR or ./data)
@@ -73,7 +75,8 @@ async function train(flags: FlagValues): Promise<object> {
   const keep = textFlag(flags, 'keep');
   const work = keep ? resolve(keep) : await mkdtemp(join(modelsDir, '.training-'));
   const figures: Record<string, unknown> = { what, data: data.name };
-  const registered: { name: string; version: string }[] = [];
+  const registered: { name: string; version: string; promoted: boolean }[] = [];
+  const wanted = flags['no-promote'] !== true;
   try {
     let early: TrainRanker['early'];
     if (what !== 'ranker') {
@@ -86,17 +89,18 @@ async function train(flags: FlagValues): Promise<object> {
         early = { dir, fromMs, servedVersion: version };
       }
       figures.towers = await trainTowers({ ...run, work, modelsDir, version });
-      registered.push({ name: 'post-tower', version }, { name: 'user-tower', version });
+      for (const name of ['post-tower', 'user-tower']) registered.push({ name, version, promoted: wanted });
     }
     if (what !== 'towers') {
       const version = await nextVersion(modelsDir, ['ranker', 'ranker-light']);
-      figures.ranker = await trainRanker({ data, work, modelsDir, version, early, ...settings });
-      registered.push({ name: 'ranker', version }, { name: 'ranker-light', version });
+      const ranker = await trainRanker({ data, work, modelsDir, version, early, ...settings });
+      figures.ranker = ranker;
+      for (const name of [MAIN_RANKER, LIGHT_RANKER]) {
+        registered.push({ name, version, promoted: wanted && isImprovement(ranker, name) });
+      }
     }
-    for (const { name, version } of registered) {
-      await promote(modelsDir, name, version, flags['no-promote'] !== true);
-    }
-    return { ...figures, registered, promoted: flags['no-promote'] !== true };
+    for (const { name, version, promoted } of registered) await promote(modelsDir, name, version, promoted);
+    return { ...figures, registered };
   } finally {
     await data.close();
     if (!keep) await rm(work, { recursive: true, force: true });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { readConfig } from '../../src/config.ts';
 import { buildWorld } from '../demo/build-world.ts';
 import { generateWorld } from '../generate/world.ts';
-import { type CpuClock, foreignShare, machine, readCpu, residentMiB } from './machine.ts';
+import { type CpuClock, foreignShare, type Machine, machine, readCpu, residentMiB } from './machine.ts';
 import { startService } from './service-process.ts';
 import { median, type Spread, spread } from './statistics.ts';
 
@@ -51,12 +51,17 @@ const WARM_UP = 100;
 /** perf_hooks samples the event loop's delay every 10 ms and reports the whole interval. */
 const SAMPLING_MS = 10;
 
-export async function benchFeed(
-  options: FeedBenchOptions,
-): Promise<{ machine: object; results: FeedBenchResult[] }> {
+export interface FeedBenchReport {
+  machine: Machine;
+  at: string;
+  options: FeedBenchOptions;
+  results: FeedBenchResult[];
+}
+
+export async function benchFeed(options: FeedBenchOptions): Promise<FeedBenchReport> {
   const results: FeedBenchResult[] = [];
   for (const posts of options.sizes) results.push(await benchSize(posts, options));
-  return { machine: machine(), results };
+  return { machine: machine(), at: new Date().toISOString(), options, results };
 }
 
 async function benchSize(posts: number, options: FeedBenchOptions): Promise<FeedBenchResult> {

@@ -1,6 +1,12 @@
 // Off-policy estimators of a policy's value from rows that another policy logged with known probabilities.
 // Pure: arrays in, figures out. Called by the evaluations of Open Bandit and of the serving log.
-import { clusterSums, type Estimate, estimateMean, estimateRatio, type IntervalOptions } from './ope-intervals.ts';
+import {
+  clusterSums,
+  type Estimate,
+  estimateMean,
+  estimateRatio,
+  type IntervalOptions,
+} from './ope-intervals.ts';
 
 export interface LoggedRows {
   /** [N] new policy's probability of the logged action ÷ the logging policy's; finite, not negative. */
@@ -83,6 +89,20 @@ export function estimateValue(rows: LoggedRows, options: IntervalOptions): Polic
   };
 }
 
+/**
+ * Truncated importance sampling (Ionides, J. Comp. Graph. Stat. 2008): weights above √N become √N. Consistent, and
+ * never worse than untruncated on simulated logs; one row whose logged probability is a rounding no longer decides.
+ */
+export function truncateWeights(weights: Float64Array): { weights: Float64Array; at: number; rows: number } {
+  const at = Math.sqrt(weights.length);
+  let rows = 0;
+  const truncated = weights.map((w) => {
+    if (w > at) rows++;
+    return Math.min(w, at);
+  });
+  return { weights: truncated, at, rows };
+}
+
 export function weightReport(weights: Float64Array): WeightReport {
   let total = 0;
   let squares = 0;
@@ -106,7 +126,9 @@ export function weightWarnings(weights: Float64Array): string[] {
   const { rows, mean, max, effectiveSize, heaviestShare } = weightReport(weights);
   const warnings: string[] = [];
   if (effectiveSize < LEAST_EFFECTIVE) {
-    warnings.push(`the weights leave ${effectiveSize.toFixed(1)} effective rows of ${rows}: collect more or ask for less change`);
+    warnings.push(
+      `the weights leave ${effectiveSize.toFixed(1)} effective rows of ${rows}: collect more or ask for less change`,
+    );
   }
   if (heaviestShare > MOST_ON_ONE) {
     warnings.push(

@@ -32,7 +32,7 @@ export function crossFit(
   targetOf: (position: number) => Float64Array,
   seed: number,
 ): ItemPredictions {
-  const { items, positions, rewards } = rows;
+  const { items, positions } = rows;
   const size = items.length;
   const random = seededRandom(seed);
   const fold = Uint8Array.from({ length: size }, () => Math.floor(random() * FOLDS));
@@ -50,7 +50,7 @@ export function crossFit(
       target[row] = expected[positions[row]];
     }
   }
-  return rewards.length === 0 ? { logged: rewards, target: rewards } : { logged, target };
+  return { logged, target };
 }
 
 /**
@@ -108,7 +108,9 @@ function logGamma(x: number): number {
   let shift = 0;
   let at = x;
   for (; at < 7; at++) shift -= Math.log(at);
-  return shift + (at - 0.5) * Math.log(at) - at + 0.5 * Math.log(2 * Math.PI) + 1 / (12 * at) - 1 / (360 * at ** 3);
+  return (
+    shift + (at - 0.5) * Math.log(at) - at + 0.5 * Math.log(2 * Math.PI) + 1 / (12 * at) - 1 / (360 * at ** 3)
+  );
 }
 
 function sum(values: Float64Array): number {

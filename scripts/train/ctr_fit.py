@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ LEAST_GAIN = 1e-6
 ANNEAL_AT = 0.75
 # Evaluations that the limit should have room for where an epoch is long.
 LEAST_EVALUATIONS = 8
+# bfloat16 has to be this much faster to be used.
+HALF_GAIN = 1.3
 PREDICT_ROWS = 16_384
 # A dense optimiser step over more weights than this takes longer than the rest of a batch: sparse gradients then.
 DENSE_WEIGHTS = 8_000_000
@@ -94,6 +97,7 @@ def contexts_of(data: CtrData) -> tuple[int, int]:
 
 def fit(data: CtrData, means: Means | None, settings: Settings, seed: int, limit_seconds: float) -> Fit:
     began = time.monotonic()
+    half = half_is_faster()
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     sparse = data.size * settings.dim > DENSE_WEIGHTS
@@ -119,7 +123,8 @@ def fit(data: CtrData, means: Means | None, settings: Settings, seed: int, limit
             model.train()
             ids, values, more = train[rows]
             ids = batches.with_unseen(ids, generator)
-            logits = model(ids, values, more)
+            with torch.autocast('cpu', dtype=torch.bfloat16, enabled=half):
+                logits = model(ids, values, more)
             loss = F.binary_cross_entropy_with_logits(logits, labels[rows])
             if sparse and settings.l2 > 0:
                 loss = loss + settings.l2 / 2 * sum(lazy_penalty(t, ids, chance) for t in model.tables())
@@ -167,6 +172,24 @@ def fit(data: CtrData, means: Means | None, settings: Settings, seed: int, limit
     seconds = time.monotonic() - began
     parameters = sum(p.numel() for p in model.parameters())
     return Fit(settings, seed, best, best_logits, test, step / steps, seconds, seconds * steps / step, parameters, cut_off)
+
+
+@cache
+def half_is_faster() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32; weights, optimiser and scores stay float32."""
+    x, layer = torch.randn(2048, 400), torch.nn.Linear(400, 400)
+
+    def seconds(enabled: bool) -> float:
+        times = []
+        for _ in range(6):
+            began = time.perf_counter()
+            with torch.autocast('cpu', dtype=torch.bfloat16, enabled=enabled):
+                loss = layer(x).float().sum()
+            loss.backward()
+            times.append(time.perf_counter() - began)
+        return min(times[1:])
+
+    return seconds(True) * HALF_GAIN < seconds(False)
 
 
 def make_optimisers(model: CtrModel, settings: Settings) -> list[torch.optim.Optimizer]:

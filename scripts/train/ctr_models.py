@@ -87,12 +87,40 @@ class CtrModel(nn.Module):
         return logits + self.net(rows)
 
 
+class Dropout(nn.Module):
+    """Masks are windows at random offsets into one long draw: a new draw each time costs as much as half the products."""
+
+    SPARE = 1_000_003
+
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+        self.drawn = torch.empty(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        if len(self.drawn) < x.numel() + self.SPARE or self.drawn.dtype != x.dtype:
+            kept = torch.rand(x.numel() + self.SPARE) >= self.rate
+            self.drawn = kept.to(x.dtype) / (1 - self.rate)
+        start = int(torch.randint(len(self.drawn) - x.numel(), (1,)))
+        return x * self.drawn[start : start + x.numel()].view_as(x)
+
+
+class Head(nn.Linear):
+    """In float32 under autocast too: scores of half precision would tie."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast('cpu', enabled=False):
+            return super().forward(x.float())
+
+
 def mlp(width: int, hidden: tuple[int, ...], dropout: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     for units in hidden:
         layers += [nn.Linear(width, units), nn.BatchNorm1d(units), nn.ReLU()]
         if dropout > 0:
-            layers.append(nn.Dropout(dropout))
+            layers.append(Dropout(dropout))
         width = units
     return nn.Sequential(*layers)
 
@@ -108,7 +136,7 @@ class Deep(nn.Module):
     def __init__(self, settings: Settings, fields: int):
         super().__init__()
         self.hidden = mlp(fields * settings.dim, settings.hidden, settings.dropout)
-        self.out = nn.Linear(settings.hidden[-1], 1)
+        self.out = Head(settings.hidden[-1], 1)
 
     def forward(self, rows: Tensor) -> Tensor:
         return self.out(self.hidden(rows.flatten(1))).squeeze(1)
@@ -120,7 +148,7 @@ class CrossDeep(nn.Module):
         width = fields * settings.dim
         self.cross = nn.ModuleList(nn.Linear(width, width) for _ in range(settings.parts))
         self.hidden = mlp(width, settings.hidden, settings.dropout)
-        self.out = nn.Linear(width + settings.hidden[-1], 1)
+        self.out = Head(width + settings.hidden[-1], 1)
 
     def forward(self, rows: Tensor) -> Tensor:
         first = rows.flatten(1)
@@ -150,7 +178,7 @@ class TwoStream(nn.Module):
         self.streams = nn.ModuleList(
             [mlp(width, settings.hidden[:-1], settings.dropout), mlp(width, (narrow,), settings.dropout)]
         )
-        self.linear = nn.ModuleList([nn.Linear(wide, 1), nn.Linear(narrow, 1)])
+        self.linear = nn.ModuleList([Head(wide, 1), Head(narrow, 1)])
         self.form = nn.Parameter(torch.empty(self.heads, wide // self.heads, narrow // self.heads))
         nn.init.xavier_normal_(self.form)
 
@@ -162,7 +190,8 @@ class TwoStream(nn.Module):
         )
         left = one.view(len(one), self.heads, -1).transpose(0, 1)
         right = two.view(len(two), self.heads, -1).transpose(0, 1)
-        joined = (torch.bmm(left, self.form) * right).sum(dim=(0, 2))
+        with torch.autocast('cpu', enabled=False):
+            joined = (torch.bmm(left.float(), self.form) * right.float()).sum(dim=(0, 2))
         return joined + (self.linear[0](one) + self.linear[1](two)).squeeze(1)
 
 
@@ -182,7 +211,7 @@ class Masked(nn.Module):
             for _ in range(settings.parts)
         )
         self.hidden = mlp(self.BLOCK * settings.parts, settings.hidden, settings.dropout)
-        self.out = nn.Linear(settings.hidden[-1], 1)
+        self.out = Head(settings.hidden[-1], 1)
 
     def forward(self, rows: Tensor) -> Tensor:
         flat, normed = rows.flatten(1), self.norm(rows).flatten(1)

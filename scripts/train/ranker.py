@@ -31,13 +31,14 @@ class TrainingSet:
         self.meta = json.loads((folder / 'meta.json').read_text())
         rows, columns = self.meta['rows'], self.meta['features']
         width = sum(c['width'] for c in columns)
-        matrix = np.memmap(folder / 'features.f32', dtype=np.float32, mode='r', shape=(rows, width))
+        self.matrix = matrix = np.memmap(folder / 'features.f32', dtype=np.float32, mode='r', shape=(rows, width))
         self.labels = np.fromfile(folder / 'labels.u8', dtype=np.uint8).reshape(rows, -1)
         self.users = np.fromfile(folder / 'users.u32', dtype=np.uint32)
         offsets, at = {}, 0
         for column in columns:
             offsets[column['id']] = (at, at + column['width'])
             at += column['width']
+        self.offsets = offsets
         known = [c['id'] for c in columns if c['id'] != POSITION]
         self.ids = known if features is None else features
         unknown = [i for i in self.ids if i not in known]
@@ -182,6 +183,23 @@ def report(data: TrainingSet, rows: slice, probability: np.ndarray, trained: np.
     return figures
 
 
+def mean_auc(probability: np.ndarray, data: TrainingSet, rows: slice, trained: np.ndarray) -> float:
+    values = [auc(probability[:, h], data.labels[rows, h]) for h in np.flatnonzero(trained)]
+    return float(np.mean([v for v in values if v is not None] or [0.5]))
+
+
+def incumbent_auc(folder: Path | None, data: TrainingSet, rows: slice, trained: np.ndarray) -> float | None:
+    """Mean AUC on these rows of the model that serves now; None without one or where the set lacks its features."""
+    if folder is None or not (folder / 'manifest.json').exists():
+        return None
+    ids = json.loads((folder / 'manifest.json').read_text())['features']
+    if any(i not in data.offsets for i in ids):
+        return None
+    picked = np.concatenate([np.arange(*data.offsets[i]) for i in ids])
+    features = np.ascontiguousarray(data.matrix[rows][:, picked])
+    return mean_auc(run_onnx((folder / 'model.onnx').read_bytes(), {'features': features})['probabilities'], data, rows, trained)
+
+
 def rounded(value):
     if isinstance(value, dict):
         return {k: rounded(v) for k, v in value.items()}
@@ -194,6 +212,8 @@ def main() -> None:
     cli.add_argument('--out', type=Path, default=Path('models'))
     cli.add_argument('--version', required=True)
     cli.add_argument('--light-version', help='version of ranker-light, default: the same')
+    cli.add_argument('--incumbent', type=Path, help='ranker that serves now, to compare with on the last rows')
+    cli.add_argument('--incumbent-light', type=Path)
     cli.add_argument('--features', help='comma-separated subset of the set (default: all but hadamard@1)')
     cli.add_argument('--epochs', type=int, default=4, help='the learning rate falls to 0 over these; more overfit popularity')
     cli.add_argument('--batch', type=int, default=2048)
@@ -226,7 +246,8 @@ def main() -> None:
     known = float(data.position[: split[0], 1].mean())
     fixed = (0.0, 1.0) if known >= 0.5 else (0.0, 0.0)
     golden = {'features': data.x[np.linspace(split[0], rows - 1, 16).astype(int)].copy()}
-    figures, teacher = {}, None
+    figures, comparison, teacher = {}, {}, None
+    incumbents = {'ranker': args.incumbent, 'ranker-light': args.incumbent_light}
     nets = (('ranker', MainNet, args.version), ('ranker-light', LightNet, args.light_version or args.version))
     for name, net, version in nets:
         model = Ranker(normalise, net(data.x.shape[1], len(heads)), rates)
@@ -236,6 +257,10 @@ def main() -> None:
         scale, shift = np.array([f[0] for f in fits]), np.array([f[1] for f in fits])
         tested = 1 / (1 + np.exp(-(logits(model, data, test) * scale + shift)))
         figures[name] = rounded(report(data, test, tested, trained))
+        comparison[name] = rounded({
+            'meanAuc': mean_auc(tested, data, test, trained),
+            'incumbentMeanAuc': incumbent_auc(incumbents[name], data, test, trained),
+        })  # fmt: skip
         if teacher is None:
             teacher = (1 / (1 + np.exp(-logits(model, data, slice(0, split[0]))))).astype(np.float32)
         export = RankerExport(model, scale, shift, trained.astype(np.float64), fixed)
@@ -259,13 +284,13 @@ def main() -> None:
             'data': {k: meta[k] for k in ('rows', 'positives', 'fromMs', 'toMs', 'seed', 'posts')} | {'trainingSeed': args.seed},
         }
         folder = write_model(args.out / name / version, onnx_bytes, manifest, golden)
-        print(f'{name}: {folder}, {len(onnx_bytes)} bytes', flush=True)
+        print(f'{name}: {folder}, {len(onnx_bytes)} bytes, {comparison[name]}', flush=True)
         for head, f in figures[name].items():
             if f.get('trained', True):
                 base = ', '.join(f'{k} {v:.3f}' for k, v in f['baselineAuc'].items() if v is not None)
                 print(f'  {head:9} AUC {f["auc"]}  within users {f["userAuc"]}  ECE {f["ece"]}  (alone: {base})', flush=True)
     if args.json:
-        args.json.write_text(json.dumps({'figures': figures, 'rows': rows}, indent=2) + '\n')
+        args.json.write_text(json.dumps({'figures': figures, 'comparison': comparison}, indent=2) + '\n')
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { EmbedPool } from '../../src/features/embed-pool.ts';
 import { FEATURES, type FeatureId } from '../../src/features/feature-schema.ts';
 import { loadModelArtifact } from '../../src/features/model-artifact.ts';
-import { promotedVersion } from '../../src/ranking/model-registry.ts';
+import { LIGHT_RANKER, MAIN_RANKER, promotedVersion } from '../../src/ranking/model-registry.ts';
 import { startProgress } from '../import/progress.ts';
 import { runTrainer, type TrainerRun } from './run-trainer.ts';
 import { writeTrainingSet } from './training-set.ts';
@@ -29,11 +29,25 @@ export interface TrainRanker extends TrainerRun {
   early?: { dir: string; fromMs: number; servedVersion: string };
 }
 
+export interface RankerFigures {
+  version: string;
+  rows: number;
+  /** Mean AUC over the heads on the last tenth of the rows, of the new model and of the one that serves now. */
+  comparison: Record<string, { meanAuc: number; incumbentMeanAuc: number | null }>;
+  [figure: string]: unknown;
+}
+
+/** Whether a new model is to serve: it has no predecessor that did better on the same, newest rows. */
+export function isImprovement(figures: RankerFigures, name: string): boolean {
+  const { meanAuc, incumbentMeanAuc } = figures.comparison[name];
+  return incumbentMeanAuc === null || meanAuc >= incumbentMeanAuc;
+}
+
 /**
  * Returns the figures of both models and of the set. A tower's vectors of events that it was trained on know their
  * outcome; a ranker that learned from those would trust similarity far too much.
  */
-export async function trainRanker(options: TrainRanker): Promise<object> {
+export async function trainRanker(options: TrainRanker): Promise<RankerFigures> {
   const { data, work, modelsDir, version, early, seed, maxRows } = options;
   const towersDir = early?.dir ?? modelsDir;
   const folder = async (name: string) => join(towersDir, name, await promotedVersion(towersDir, name));
@@ -78,8 +92,15 @@ export async function trainRanker(options: TrainRanker): Promise<object> {
     );
   }
   const figures = join(work, 'ranker.json');
+  const incumbent = async (name: string, flag: string) =>
+    promotedVersion(modelsDir, name).then(
+      (serving) => [flag, join(modelsDir, name, serving)],
+      () => [],
+    );
   await runTrainer('ranker.py', options, [
     ...['--data', outDir, '--out', modelsDir, '--version', version, '--json', figures],
+    ...(await incumbent(MAIN_RANKER, '--incumbent')),
+    ...(await incumbent(LIGHT_RANKER, '--incumbent-light')),
   ]);
   const { rows, positives, impressions, posts } = set;
   return { version, rows, positives, impressions, posts, ...JSON.parse(await readFile(figures, 'utf8')) };

@@ -61,12 +61,9 @@ export class LmdbStateStore implements StateStore, SessionStore {
     const folder = join(options.dataDir, 'state');
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
-      const root = open<Buffer, string>({
-        path: folder,
-        encoding: 'binary',
-        maxDbs: 4,
-        eventTurnBatching: false,
-      } as RootDatabaseOptionsWithPath);
+      // Without batching by event turn: its promise has no owner, and a commit that fails would end the process by it.
+      const settings = { path: folder, encoding: 'binary' as const, maxDbs: 4, eventTurnBatching: false };
+      const root = open<Buffer, string>(settings);
       return new LmdbStateStore(root, folder, options.ttlMs);
     } catch (error) {
       throw lmdbError(error, `opening the user state in ${folder}`, folder);

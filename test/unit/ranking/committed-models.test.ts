@@ -29,7 +29,8 @@ describe.each([MAIN_RANKER, LIGHT_RANKER])('the committed %s', (name) => {
   it('is under 1 MB and beats popularity and similarity alone on every engagement head', async () => {
     const folder = join(MODELS, name, await promotedVersion(MODELS, name));
     expect((await stat(join(folder, 'model.onnx'))).size).toBeLessThan(1_000_000);
-    const { manifest } = await loadModelArtifact(folder);
+    const { manifest, bytes } = await loadModelArtifact(folder);
+    expect(Buffer.from(bytes).includes('site-packages'), 'paths of the training machine').toBe(false);
     const test = manifest.metrics?.test as Record<
       string,
       { auc: number; baselineAuc: Record<string, number> }
