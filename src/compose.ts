@@ -180,6 +180,7 @@ async function compose(
     pool,
     candidates: config.CANDIDATES,
     telemetry,
+    onFailures: (requestId, failures) => logger.warn({ requestId, failures }, 'a slate was degraded'),
   });
 
   const health = (): Readiness => {

@@ -211,7 +211,7 @@ export interface Catalogue {
   keyOf(row: number): string;
   /** Newest row of an author, −1 when none; older ones follow by FIELD.previousByAuthor. */
   newestByAuthor(authorLo: number, authorHi: number): number;
-  /** Author counters, see AUTHOR_FIELD in candidates/index/post-table.ts. */
+  /** Author counters, see AUTHOR_FIELD in post-record.ts. */
   readonly authors: Float32Array;
 }
 
@@ -359,4 +359,6 @@ export interface FeedAnswer {
   counts: { retrieved: number; kept: number; ranked: number };
   /** With explain = 2. */
   dropped?: { postId: string; reason: RemovalReason }[];
+  /** What went wrong where something was degraded, for the log; never shown to a client. */
+  failures: string[];
 }

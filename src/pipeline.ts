@@ -42,7 +42,7 @@ export async function runPipeline(query: FeedQuery, parts: PipelineParts): Promi
 
   const rankedAt = performance.now();
   const rankBy = query.deadlineAtMs - AFTER_RANKING_MS;
-  const { ranked, degraded } = await ladder.rank(query, catalogue, candidates, rankBy, value);
+  const { ranked, degraded, errors } = await ladder.rank(query, catalogue, candidates, rankBy, value);
   const rerankedAt = performance.now();
   const slate = rerank({ ranked, candidates, catalogue, query, rules });
   const presentedAt = performance.now();
@@ -64,6 +64,7 @@ export async function runPipeline(query: FeedQuery, parts: PipelineParts): Promi
     search: parts.search,
     posts,
     degraded: [...retrieved.degraded, ...degraded],
+    failures: [...retrieved.failures.map(({ source, message }) => `${source}: ${message}`), ...errors],
     stageMs,
     counts: { retrieved: retrieved.retrieved, kept: retrieved.kept, ranked: ranked.size },
     ...(query.explain === 2

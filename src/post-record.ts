@@ -1,5 +1,5 @@
-// Layout of one post's fixed-size record in shared memory: everything filters, encoder and rules read about a post.
-// 32 words of 4 bytes; one row is two cache lines. Written by the main thread only, read by every worker.
+// Layout of one post's fixed-size record in shared memory, and of its author's: everything filters, encoder and rules
+// read about a post. 32 words of 4 bytes, two cache lines. Written by the main thread only, read by every worker.
 import { hash32 } from './hashing.ts';
 
 export const RECORD_WORDS = 32;
@@ -31,6 +31,28 @@ export const FIELD = {
   slowImpressions: 22, // f  decayed impressions, half-life SLOW_HALF_LIFE_HOURS
   countersAtSec: 23, // u  unix seconds at which the decayed counters hold
   words: 24, // u16 × 16, words 24–31: hashes of the first 16 distinct words, 0 = none
+} as const;
+
+export const AUTHOR_WORDS = 16;
+export const AUTHOR_BYTES = AUTHOR_WORDS * 4;
+
+/** Word offsets of an author's slot in Catalogue.authors; the slot is FIELD.authorSlot. `u` Uint32, `f` Float32. */
+export const AUTHOR_FIELD = {
+  keyLo: 0, // u  hash64 of the author id
+  keyHi: 1, // u
+  newestRow: 2, // u  row + 1 of the newest post, 0 = none; older ones by FIELD.previousByAuthor
+  posts: 3, // f
+  impressions: 4, // f  totals over the author's posts
+  clicks: 5, // f
+  likes: 6, // f
+  replies: 7, // f
+  shares: 8, // f
+  longDwells: 9, // f
+  negatives: 10, // f
+  followers: 11, // f
+  slowEngagement: 12, // f  decayed weighted engagement, half-life SLOW_HALF_LIFE_HOURS, as of countersAtSec
+  slowImpressions: 13, // f  decayed impressions, the same half-life
+  countersAtSec: 14, // u  unix seconds
 } as const;
 
 export const FLAG = { deleted: 1, sensitive: 2, reply: 4, media: 8, text: 16 } as const;

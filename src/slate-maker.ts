@@ -20,6 +20,8 @@ export interface SlateMakerOptions {
   /** Posts to rank, at most. */
   candidates: number;
   telemetry: Pick<Telemetry, 'observeAnswer' | 'poolQueue' | 'poolRejected'>;
+  /** Called for each slate in which something failed. */
+  onFailures?: (requestId: string, failures: readonly string[]) => void;
 }
 
 export class SlateMaker implements Ranker {
@@ -63,6 +65,7 @@ export class SlateMaker implements Ranker {
       answer.degraded.unshift(...user.degraded);
       if (follower.ageMs > STALE_MS) answer.degraded.push('changes_stale');
       telemetry.observeAnswer(answer);
+      if (answer.failures.length > 0) this.#options.onFailures?.(request.requestId, answer.failures);
       return {
         ...answer,
         userVersion: user.version,

@@ -30,9 +30,9 @@ const HELD_SHARE = 0.1;
 const VALIDATION_USERS = 3000;
 /** Shares of the budget after which a search must have ended; the rest is the final fit and the test. */
 const GRAPH_UNTIL = 0.1;
-const TOWERS_UNTIL = 0.52;
-const BLEND_UNTIL = 0.6;
-const FIT_UNTIL = 0.82;
+const TOWERS_UNTIL = 0.48;
+const BLEND_UNTIL = 0.55;
+const FIT_UNTIL = 0.75;
 const TEST_UNTIL = 0.97;
 
 interface Flags {
@@ -102,6 +102,7 @@ export async function runRetrieval(argv: string[]): Promise<void> {
       towers: { exact: figures.exact, hnsw: figures.hnsw },
       graph: figures.graph,
       testUsers: figures.testUsers,
+      hnswUsers: figures.hnswUsers,
       index: figures.index,
       chosen: {
         graphAlone: graphAlone.best,

@@ -43,6 +43,7 @@ export class PhaseRun {
   #dueAt: number;
   #second = 0;
   #stopped = false;
+  #ended = false;
   #timer: NodeJS.Timeout | undefined;
   #ticker: NodeJS.Timeout | undefined;
 
@@ -148,9 +149,11 @@ export class PhaseRun {
   }
 
   #finish(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#stopped = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#ticker);
-    this.#stopped = true;
     this.#parts.report(this.#second, this.#tally.encode(0));
     this.#finished.resolve();
   }

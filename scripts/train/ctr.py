@@ -34,6 +34,13 @@ FLOOR_PENALTIES = (1e-5, 1e-3, 1e-7, 1e-2)
 FLOOR_RATE = 5e-3
 # Models that the combination is chosen from.
 POOL = 20
+JSON_NAMES = {
+    'dim': 'embeddingDim',
+    'l2': 'embeddingL2',
+    'lr': 'learningRate',
+    'min_count': 'minCount',
+    'means': 'labelMeans',
+}
 
 
 def main() -> None:
@@ -138,8 +145,7 @@ def report(data: CtrData, search: Search, yardstick: Yardstick, floors: list[Fit
         ),
         'floors': [row('constant', Calibrated(*constant, known)), *(fit_row(f) for f in floors)],
         'trials': [
-            {**settings_of(f), 'seed': f.seed, 'validationAuc': f.auc, 'epochs': round(f.epochs, 2)}
-            | {'seconds': round(f.seconds, 1), 'cutOff': f.cut_off}
+            {**member_row(f), 'epochs': round(f.epochs, 2), 'seconds': round(f.seconds, 1), 'cutOff': f.cut_off}
             for f in search.fits
         ],
         'data': data_row(data),
@@ -152,10 +158,8 @@ def architecture_row(row: dict, best: Fit, search: Search) -> dict:
 
 
 def settings_of(f: Fit) -> dict:
-    settings = asdict(f.settings)
-    names = {'min_count': 'minCount', 'lr': 'learningRate', 'l2': 'embeddingL2', 'dim': 'embeddingDim', 'means': 'labelMeans'}
     unused = {'parts'} if f.settings.architecture in ('MLP', *FLOORS) else set()
-    return {names.get(k, k): v for k, v in settings.items() if k not in unused}
+    return {JSON_NAMES.get(k, k): v for k, v in asdict(f.settings).items() if k not in unused}
 
 
 def member_row(f: Fit) -> dict:

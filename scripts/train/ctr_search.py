@@ -41,7 +41,7 @@ STARTS = {
 # The largest batch that leaves an epoch this many steps is where the search starts: 4096 at Frappe's size, as in BARS.
 STEPS_PER_EPOCH = 40
 PROBES = (1e-5, 1e-3, 5e-2)
-# Shared by all architectures: found with the cheapest of them first, then carried over.
+# Shared by all architectures: found with the first of them, then carried over.
 SHARED = ('l2', 'means', 'dropout', 'min_count', 'dim', 'lr', 'batch')
 # A tenth of the search: enough for every architecture and the settings that matter most even where each trial needs it.
 TRIAL_SHARE = 0.1
@@ -156,9 +156,10 @@ def first_batch(rows: int) -> int:
 def describe(result: Fit) -> str:
     s = result.settings
     structure = 'x'.join(map(str, s.hidden))
-    cut = ' (cut off)' if result.cut_off else ''
+    means = ' with means' if s.means else ''
+    cut = ', cut off' if result.cut_off else ''
     return (
-        f'{s.architecture} l2 {s.l2:g} dropout {s.dropout:g} from {s.min_count} dim {s.dim} lr {s.lr:g} batch {s.batch} '
-        f'{structure}/{s.parts} {"means" if s.means else "ids"} seed {result.seed}: AUC {result.auc:.5f} in {result.seconds:.1f} s, '
-        f'{result.epochs:.1f} epochs{cut}'
+        f'{s.architecture} {structure}/{s.parts}{means} l2 {s.l2:g} dropout {s.dropout:g} from {s.min_count} '
+        f'dim {s.dim} lr {s.lr:g} batch {s.batch} seed {result.seed}: AUC {result.auc:.5f} '
+        f'({result.epochs:.1f} epochs, {result.seconds:.1f} s{cut})'
     )

@@ -1,7 +1,7 @@
 // Encodes candidates into the matrix a model reads, for requests and for the training set alike. A row depends on its
 // post, user and time only, never on the rows beside it. Called by rankers and by scripts/train/training-set.ts.
 import type { Catalogue, PackedUser } from '../contracts.ts';
-import { FIELD, RECORD_WORDS } from '../post-record.ts';
+import { AUTHOR_WORDS, FIELD, RECORD_WORDS } from '../post-record.ts';
 import { DIM } from '../vocabulary.ts';
 import {
   type FeatureContext,
@@ -12,7 +12,7 @@ import {
   RequestFeatures,
 } from './feature-request.ts';
 import { type FeaturePlan, FULL_WIDTH, fullOffset } from './feature-schema.ts';
-import { AUTHOR_LAYOUT, fillPost } from './post-features.ts';
+import { fillPost } from './post-features.ts';
 
 const AT = {
   userSimilarity: fullOffset('user_similarity@1'),
@@ -90,7 +90,7 @@ export class FeatureEncoder {
       for (let d = 0; d < DIM; d += LINE_WORDS) sum += vectors[vector + d];
     }
     for (let i = from; i < to; i++) {
-      sum += authors[records.u32[rows[i] * RECORD_WORDS + FIELD.authorSlot] * AUTHOR_LAYOUT.words];
+      sum += authors[records.u32[rows[i] * RECORD_WORDS + FIELD.authorSlot] * AUTHOR_WORDS];
     }
     this.#touched[0] = sum;
   }

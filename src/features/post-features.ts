@@ -1,6 +1,14 @@
 // The post and author columns of a row, from its record: age, decayed heat, smoothed rates. Called by the encoder.
 import type { Catalogue } from '../contracts.ts';
-import { FAST_HALF_LIFE_HOURS, FIELD, FLAG, RECORD_WORDS, SLOW_HALF_LIFE_HOURS } from '../post-record.ts';
+import {
+  AUTHOR_FIELD,
+  AUTHOR_WORDS,
+  FAST_HALF_LIFE_HOURS,
+  FIELD,
+  FLAG,
+  RECORD_WORDS,
+  SLOW_HALF_LIFE_HOURS,
+} from '../post-record.ts';
 import { cleanCount, logCount } from './feature-request.ts';
 import { fullOffset } from './feature-schema.ts';
 
@@ -17,22 +25,6 @@ export const PRIOR_IMPRESSIONS = 20;
 /** Weighted engagement (click 1 … share 4) per impression that the slow rate is smoothed to. */
 export const ENGAGEMENT_PRIOR = 0.2;
 const DWELL_PRIOR_SECONDS = 3;
-
-/**
- * Words of an author's slot in Catalogue.authors that are read here, as candidates/index/author-table.ts lays them
- * out (a test holds the two together).
- */
-export const AUTHOR_LAYOUT = {
-  words: 16,
-  posts: 3,
-  impressions: 4,
-  clicks: 5,
-  likes: 6,
-  replies: 7,
-  shares: 8,
-  negatives: 10,
-  followers: 11,
-} as const;
 
 const HOUR_MS = 3_600_000;
 const AT = {
@@ -93,19 +85,19 @@ export function fillPost(out: Float32Array, catalogue: Catalogue, row: number, n
   out[AT.kind + 1] = flags & FLAG.reply ? 1 : 0;
   out[AT.kind + 2] = flags & FLAG.media ? 1 : 0;
   out[AT.kind + 3] = flags & FLAG.text ? 1 : 0;
-  fillAuthor(out, catalogue.authors, u32[at + FIELD.authorSlot] * AUTHOR_LAYOUT.words);
+  fillAuthor(out, catalogue.authors, u32[at + FIELD.authorSlot] * AUTHOR_WORDS);
 }
 
 function fillAuthor(out: Float32Array, authors: Float32Array, at: number): void {
-  const impressions = authors[at + AUTHOR_LAYOUT.impressions];
-  out[AT.authorCounters] = logCount(authors[at + AUTHOR_LAYOUT.followers]);
-  out[AT.authorCounters + 1] = logCount(authors[at + AUTHOR_LAYOUT.posts]);
+  const impressions = authors[at + AUTHOR_FIELD.impressions];
+  out[AT.authorCounters] = logCount(authors[at + AUTHOR_FIELD.followers]);
+  out[AT.authorCounters + 1] = logCount(authors[at + AUTHOR_FIELD.posts]);
   out[AT.authorCounters + 2] = logCount(impressions);
   const engagements =
-    authors[at + AUTHOR_LAYOUT.clicks] +
-    2 * authors[at + AUTHOR_LAYOUT.likes] +
-    3 * authors[at + AUTHOR_LAYOUT.replies] +
-    4 * authors[at + AUTHOR_LAYOUT.shares];
+    authors[at + AUTHOR_FIELD.clicks] +
+    2 * authors[at + AUTHOR_FIELD.likes] +
+    3 * authors[at + AUTHOR_FIELD.replies] +
+    4 * authors[at + AUTHOR_FIELD.shares];
   out[AT.authorRates] = logRate(engagements, impressions, ENGAGEMENT_PRIOR);
-  out[AT.authorRates + 1] = logRate(authors[at + AUTHOR_LAYOUT.negatives], impressions, RATE_PRIORS[5]);
+  out[AT.authorRates + 1] = logRate(authors[at + AUTHOR_FIELD.negatives], impressions, RATE_PRIORS[5]);
 }

@@ -1,29 +1,14 @@
 // Counters and newest post of every author, in shared memory: dense 64-byte slots in order of first appearance (the
 // artifact's authors.bin is a copy of them) and an open-addressed table over them. Written by the table's owner only.
-import { FIELD, RECORD_WORDS, type RecordViews } from '../../post-record.ts';
+import {
+  AUTHOR_BYTES,
+  AUTHOR_FIELD,
+  AUTHOR_WORDS,
+  FIELD,
+  RECORD_WORDS,
+  type RecordViews,
+} from '../../post-record.ts';
 import { HEADER, sharedBytes, tableSlots } from './table-layout.ts';
-
-export const AUTHOR_WORDS = 16;
-export const AUTHOR_BYTES = AUTHOR_WORDS * 4;
-
-/** Word offsets of an author's slot. `u` words are Uint32, `f` words Float32; the slot is FIELD.authorSlot. */
-export const AUTHOR_FIELD = {
-  keyLo: 0, // u  hash64 of the author id
-  keyHi: 1, // u
-  newestRow: 2, // u  row + 1 of the newest post, 0 = none; older ones by FIELD.previousByAuthor
-  posts: 3, // f
-  impressions: 4, // f  totals over the author's posts
-  clicks: 5, // f
-  likes: 6, // f
-  replies: 7, // f
-  shares: 8, // f
-  longDwells: 9, // f
-  negatives: 10, // f
-  followers: 11, // f
-  slowEngagement: 12, // f  decayed weighted engagement, half-life SLOW_HALF_LIFE_HOURS, as of countersAtSec
-  slowImpressions: 13, // f  decayed impressions, the same half-life
-  countersAtSec: 14, // u  unix seconds
-} as const;
 
 /**
  * The newest posts of an author that are surely linked in order of createdAt: a late-arriving post is put in its

@@ -1,6 +1,8 @@
 // Folds one engagement event into a post's and its author's counters. Decayed counters hold as of their own second;
 // an event from before it is added at its decayed weight, so that order of arrival does not matter.
 import {
+  AUTHOR_FIELD,
+  AUTHOR_WORDS,
   FAST_HALF_LIFE_HOURS,
   FIELD,
   RECORD_WORDS,
@@ -8,7 +10,7 @@ import {
   SLOW_HALF_LIFE_HOURS,
 } from '../../post-record.ts';
 import { type EventType, LONG_DWELL_MS } from '../../vocabulary.ts';
-import { AUTHOR_FIELD, AUTHOR_WORDS, type AuthorTable } from './author-table.ts';
+import type { AuthorTable } from './author-table.ts';
 
 const FAST_SECONDS = FAST_HALF_LIFE_HOURS * 3600;
 const SLOW_SECONDS = SLOW_HALF_LIFE_HOURS * 3600;

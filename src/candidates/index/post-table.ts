@@ -4,16 +4,23 @@
 import type { Catalogue, Post } from '../../contracts.ts';
 import { FeedrankError, invalid } from '../../errors.ts';
 import { hash32, hash64 } from '../../hashing.ts';
-import { createdAtMs, FIELD, FLAG, RECORD_WORDS, type RecordViews, recordViews } from '../../post-record.ts';
+import {
+  AUTHOR_FIELD,
+  AUTHOR_WORDS,
+  createdAtMs,
+  FIELD,
+  FLAG,
+  RECORD_WORDS,
+  type RecordViews,
+  recordViews,
+} from '../../post-record.ts';
 import { DIM, type EventType, languageCode } from '../../vocabulary.ts';
-import { AUTHOR_FIELD, AUTHOR_WORDS, AuthorTable, type AuthorTableHandle } from './author-table.ts';
+import { AuthorTable, type AuthorTableHandle } from './author-table.ts';
 import { KeyDirectory, type KeyDirectoryHandle } from './key-directory.ts';
 import { addEngagement } from './post-counters.ts';
 import { sketchText } from './post-text.ts';
 import { allocateMemory, HEADER, type MemoryLayout, memoryLayout } from './table-layout.ts';
 import { checkVector, encodeRow } from './vector-codes.ts';
-
-export { AUTHOR_FIELD, AUTHOR_WORDS } from './author-table.ts';
 
 /** What the table takes of a post. `flags` are FLAG bits but `deleted`, `language` a position in LANGUAGES. */
 export interface NewPost {

@@ -1,8 +1,7 @@
 // A table's rows as plain bytes, and what is derived from them: used to write, to read and to enlarge a table.
 import { setImmediate as breathe } from 'node:timers/promises';
-import { RECORD_BYTES } from '../../post-record.ts';
+import { AUTHOR_BYTES, RECORD_BYTES } from '../../post-record.ts';
 import { DIM } from '../../vocabulary.ts';
-import { AUTHOR_BYTES } from './author-table.ts';
 import { KEY_BYTES_PER_POST, PostTable } from './post-table.ts';
 import { HEADER } from './table-layout.ts';
 import { encodeRow } from './vector-codes.ts';

@@ -140,6 +140,7 @@ export async function openWorld(
       model: 'scripted@1',
       rules: 'r1',
       search: 'exact',
+      failures: [],
       posts: eligible.slice(0, request.slateSize).map((postId, i) => ({
         postId,
         score: 1 - i / 1024,

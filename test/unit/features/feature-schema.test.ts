@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { AUTHOR_FIELD, AUTHOR_WORDS } from '../../../src/candidates/index/post-table.ts';
 import { FeedrankError } from '../../../src/errors.ts';
 import { compilePlan, FEATURES, FULL_WIDTH, fullOffset } from '../../../src/features/feature-schema.ts';
-import { AUTHOR_LAYOUT } from '../../../src/features/post-features.ts';
 
 describe('feature schema', () => {
   it('names every feature once, with a version', () => {
@@ -35,13 +33,5 @@ describe('feature schema', () => {
   ])('refuses %j', (ids, reason) => {
     expect(() => compilePlan(ids)).toThrow(FeedrankError);
     expect(() => compilePlan(ids)).toThrow(reason);
-  });
-
-  it('reads an author slot as the post table lays it out', () => {
-    const { words, ...fields } = AUTHOR_LAYOUT;
-    expect(words).toBe(AUTHOR_WORDS);
-    for (const [name, offset] of Object.entries(fields)) {
-      expect(offset, name).toBe(AUTHOR_FIELD[name as keyof typeof AUTHOR_FIELD]);
-    }
   });
 });

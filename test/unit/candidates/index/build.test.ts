@@ -14,7 +14,6 @@ import {
   loadGeneration,
 } from '../../../../src/candidates/index/artifact.ts';
 import { writeFileSynced } from '../../../../src/candidates/index/artifact-files.ts';
-import { AUTHOR_FIELD, AUTHOR_WORDS } from '../../../../src/candidates/index/author-table.ts';
 import { type BuildOptions, buildIndex } from '../../../../src/candidates/index/build.ts';
 import { hnswUnavailable } from '../../../../src/candidates/index/hnsw-index.ts';
 import { newPostOf } from '../../../../src/candidates/index/post-table.ts';
@@ -22,7 +21,7 @@ import { newHits } from '../../../../src/candidates/index/search-table.ts';
 import { openIndex } from '../../../../src/candidates/index/two-tier-index.ts';
 import type { Edge, EngagementEvent, Post } from '../../../../src/contracts.ts';
 import { hash64 } from '../../../../src/hashing.ts';
-import { FIELD, RECORD_WORDS } from '../../../../src/post-record.ts';
+import { AUTHOR_FIELD, AUTHOR_WORDS, FIELD, RECORD_WORDS } from '../../../../src/post-record.ts';
 import { batchesOf, postOf, START_MS, vectorsOf } from './seeded-posts.ts';
 
 // Worker threads, child processes and compilation take seconds on a busy machine.

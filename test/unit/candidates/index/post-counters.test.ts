@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { AUTHOR_FIELD, AUTHOR_WORDS, type PostTable } from '../../../../src/candidates/index/post-table.ts';
-import { AUTHOR_LAYOUT } from '../../../../src/features/post-features.ts';
+import type { PostTable } from '../../../../src/candidates/index/post-table.ts';
 import {
+  AUTHOR_FIELD,
+  AUTHOR_WORDS,
   FAST_HALF_LIFE_HOURS,
   FIELD,
   RECORD_WORDS,
@@ -132,13 +133,5 @@ describe('engagement counters', () => {
     expect(author(table, 4, AUTHOR_FIELD.followers)).toBe(2);
     table.addFollowers('author-4', -9);
     expect(author(table, 4, AUTHOR_FIELD.followers)).toBe(0);
-  });
-
-  it('lays authors out as the features read them', () => {
-    const { words, ...fields } = AUTHOR_LAYOUT;
-    expect(words).toBe(AUTHOR_WORDS);
-    for (const [name, at] of Object.entries(fields)) {
-      expect(AUTHOR_FIELD[name as keyof typeof AUTHOR_FIELD], name).toBe(at);
-    }
   });
 });

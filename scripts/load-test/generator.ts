@@ -1,0 +1,64 @@
+// A generator process: waits for phases on its IPC channel, runs them, reports each second. Ends with its parent.
+// Started by generator-pool.ts.
+import { messageOf } from '../../src/errors.ts';
+import { HttpClient } from './http-client.ts';
+import type { Interval } from './interval.ts';
+import { type PhaseLimits, PhaseRun, type PhaseSpec } from './phase-run.ts';
+import { Traffic, type TrafficSettings } from './traffic.ts';
+
+export interface GeneratorSettings {
+  host: string;
+  port: number;
+  traffic: TrafficSettings;
+  limits: PhaseLimits;
+}
+
+export type GeneratorRequest =
+  | { kind: 'setup'; settings: GeneratorSettings }
+  | { kind: 'phase'; spec: PhaseSpec }
+  | { kind: 'stop' };
+
+export type GeneratorReport =
+  | { kind: 'ready' }
+  | { kind: 'second'; second: number; interval: Interval }
+  | { kind: 'done'; cpuMs: number; resent: number }
+  | { kind: 'failed'; reason: string };
+
+let settings: GeneratorSettings | null = null;
+let traffic: Traffic | null = null;
+let running: PhaseRun | null = null;
+
+function report(message: GeneratorReport): void {
+  process.send?.(message);
+}
+
+async function runPhase(spec: PhaseSpec): Promise<void> {
+  const { host, port, limits } = settings!;
+  const client = new HttpClient(host, port);
+  const cpu = process.cpuUsage();
+  running = new PhaseRun(spec, {
+    traffic: traffic!,
+    client,
+    limits,
+    report: (second, interval) => report({ kind: 'second', second, interval }),
+  });
+  await running.run();
+  running = null;
+  client.close();
+  const { user, system } = process.cpuUsage(cpu);
+  report({ kind: 'done', cpuMs: (user + system) / 1000, resent: client.resent });
+}
+
+process.on('message', (message: GeneratorRequest) => {
+  if (message.kind === 'stop') return running?.stop();
+  if (message.kind === 'phase') {
+    runPhase(message.spec).catch((error) => report({ kind: 'failed', reason: messageOf(error) }));
+    return;
+  }
+  settings = message.settings;
+  traffic = new Traffic(settings.traffic);
+  report({ kind: 'ready' });
+});
+process.on('disconnect', () => process.exit(0));
+// A terminal's Ctrl-C reaches the whole process group; the parent decides what it means.
+process.on('SIGINT', () => {});
