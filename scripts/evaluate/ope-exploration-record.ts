@@ -89,7 +89,7 @@ function floats(base64: string): Float32Array {
 }
 
 /** Σ over heads of weight × probability for each item of the pool. [size] */
-export function poolScores({ size, probabilities }: Exploration, weights: ArrayLike<number>): Float64Array {
+function poolScores({ size, probabilities }: Exploration, weights: ArrayLike<number>): Float64Array {
   const scores = new Float64Array(size);
   for (let item = 0; item < size; item++) {
     for (let h = 0; h < HEADS.length; h++)

@@ -32,6 +32,8 @@ export interface BanditComparison {
   estimates: PolicyEstimates;
   /** Does each 95 % interval hold the truth? null without a truth. */
   covered: Record<EstimatorName, boolean> | null;
+  /** (estimate − truth) ÷ the standard error of that difference: the truth is itself a mean of few clicks. */
+  errors: Record<EstimatorName, number> | null;
   warnings: string[];
 }
 
@@ -106,7 +108,13 @@ function compare(
   const predicted = crossFit({ ...log, rewards: log.clicks }, target, options.seed);
   const estimates = estimateValue({ weights, rewards: log.clicks, predicted }, options);
   const truth = own === null ? null : estimateMean(own.clicks, undefined, options);
-  const covers = ({ low, high }: Estimate) => truth !== null && truth.value >= low && truth.value <= high;
+  const each = <T>(judge: (estimate: Estimate, truth: Estimate) => T) =>
+    truth === null
+      ? null
+      : (Object.fromEntries(ESTIMATORS.map((name) => [name, judge(estimates[name]!, truth)])) as Record<
+          EstimatorName,
+          T
+        >);
   return {
     ...names,
     rows: log.items.length,
@@ -115,13 +123,10 @@ function compare(
     logged: weightReport(raw),
     truncated: truncation,
     estimates,
-    covered:
-      truth === null
-        ? null
-        : (Object.fromEntries(ESTIMATORS.map((name) => [name, covers(estimates[name]!)])) as Record<
-            EstimatorName,
-            boolean
-          >),
+    covered: each(({ low, high }, { value }) => value >= low && value <= high),
+    errors: each((estimate, { value, standardError }) => {
+      return (estimate.value - value) / Math.hypot(estimate.standardError, standardError);
+    }),
     warnings: [...supportWarnings(log, target), ...weightWarnings(weights)],
   };
 }

@@ -8,7 +8,6 @@ import { ServedLabels } from './ope-engagements.ts';
 import {
   type Exploration,
   poolLogits,
-  poolScores,
   readExploration,
   stepProbabilities,
 } from './ope-exploration-record.ts';
@@ -78,10 +77,9 @@ export async function evaluateServingLog(
   const target = weights === null ? null : HEADS.map((head) => weights[head]);
   checkPropensities(kept);
 
-  const slatesFor = (yardstick: readonly number[]) =>
-    kept.map((request) => loggedSlate(request, labels, target, yardstick, depth));
+  const prepared = kept.map((request) => prepare(request, labels, target, depth));
   const estimate = (yardstick: readonly number[]) => {
-    const slates = slatesFor(yardstick);
+    const slates = prepared.map((request) => loggedSlate(request, yardstick));
     const nonNegative = yardstick.every((weight) => weight >= 0);
     const intervals: IntervalOptions = { nonNegative, largest: depth, seed, resamples };
     return estimateSlates(slates, depth, intervals);
@@ -173,44 +171,77 @@ function numberOf(users: Map<string, number>, userId: string): number {
   return users.size - 1;
 }
 
-/** `yardstick`: what each head's label is worth. Without a target policy the ratios are 1. */
-function loggedSlate(
+/** A request with everything by head, so that any yardstick is a weighted sum: all arrays [positions, HEADS.length]. */
+interface PreparedRequest {
+  user: number;
+  /** [positions] */
+  ratios: Float64Array;
+  labels: Float64Array;
+  ofPick: Float64Array;
+  ofTarget: Float64Array;
+  ofCurrent: Float64Array;
+}
+
+/** Without a target policy the ratios are 1. */
+function prepare(
   { user, exploration, rows }: Kept,
-  labels: ServedLabels,
+  served: ServedLabels,
   target: readonly number[] | null,
-  yardstick: readonly number[],
   depth: number,
-): LoggedSlate {
+): PreparedRequest {
   const length = Math.min(depth, rows.length);
-  const slate: LoggedSlate = {
+  const byHead = () => new Float64Array(length * HEADS.length);
+  const request: PreparedRequest = {
     user,
     ratios: new Float64Array(length).fill(1),
-    rewards: Float64Array.from(rows.subarray(0, length), (row) =>
-      row < 0 ? 0 : worth(labels.labelsOf(row), yardstick),
-    ),
-    predicted: new Float64Array(length),
-    predictedTarget: new Float64Array(length),
+    labels: byHead(),
+    ofPick: byHead(),
+    ofTarget: byHead(),
+    ofCurrent: byHead(),
   };
-  if (exploration === null) return slate;
-  const predicted = poolScores(exploration, yardstick);
-  const logits = poolLogits(exploration, target ?? exploration.weights);
+  for (let k = 0; k < length; k++) {
+    if (rows[k] >= 0) request.labels.set(served.labelsOf(rows[k]), k * HEADS.length);
+  }
+  if (exploration === null) return request;
+  const before = poolLogits(exploration, exploration.weights);
+  const after = target === null ? before : poolLogits(exploration, target);
   for (let k = 0; k < length; k++) {
     const { pick, propensity, eligible } = exploration.steps[k];
     // A pin stands there under either policy; its reward is not predicted.
     if (pick === null) continue;
-    const probabilities = stepProbabilities(logits, eligible);
-    if (target !== null) slate.ratios[k] = probabilities[pick] / propensity;
-    slate.predicted[k] = predicted[pick];
-    for (let item = 0; item < predicted.length; item++)
-      slate.predictedTarget[k] += probabilities[item] * predicted[item];
+    const current = stepProbabilities(before, eligible);
+    const changed = target === null ? current : stepProbabilities(after, eligible);
+    if (target !== null) request.ratios[k] = changed[pick] / propensity;
+    for (let h = 0; h < HEADS.length; h++) {
+      const at = k * HEADS.length + h;
+      request.ofPick[at] = exploration.probabilities[pick * HEADS.length + h];
+      for (let item = 0; item < exploration.size; item++) {
+        const p = exploration.probabilities[item * HEADS.length + h];
+        request.ofTarget[at] += changed[item] * p;
+        request.ofCurrent[at] += current[item] * p;
+      }
+    }
   }
-  return slate;
+  return request;
 }
 
-function worth(labels: Uint8Array, yardstick: readonly number[]): number {
-  let value = 0;
-  for (let h = 0; h < labels.length; h++) value += labels[h] * yardstick[h];
-  return value;
+/** `yardstick`: what each head's label is worth. */
+function loggedSlate(
+  { user, ratios, labels, ofPick, ofTarget, ofCurrent }: PreparedRequest,
+  yardstick: readonly number[],
+): LoggedSlate {
+  const worth = (byHead: Float64Array) =>
+    Float64Array.from(ratios, (_, k) =>
+      yardstick.reduce((sum, weight, h) => sum + weight * byHead[k * HEADS.length + h], 0),
+    );
+  return {
+    user,
+    ratios,
+    rewards: worth(labels),
+    predicted: worth(ofPick),
+    predictedTarget: worth(ofTarget),
+    predictedCurrent: worth(ofCurrent),
+  };
 }
 
 /** The logged probabilities must follow from the logged pool, weights and rule; else no ratio means anything. */

@@ -12,9 +12,10 @@ export interface LoggedSlate {
   ratios: Float64Array;
   /** What the shown post earned. */
   rewards: Float64Array;
-  /** A prediction of that reward, up to a factor of the position: for the pick, and expected under the new policy. */
+  /** A prediction of that reward, up to a factor of the position: for the pick, and expected under either policy. */
   predicted: Float64Array;
   predictedTarget: Float64Array;
+  predictedCurrent: Float64Array;
 }
 
 export interface SlateEstimates {
@@ -25,7 +26,7 @@ export interface SlateEstimates {
   /** New policy, under the cascade assumption. */
   snips: Estimate;
   dr: Estimate;
-  /** New policy − current, on the same requests. */
+  /** New policy − current on the same requests; DR − DR, so that what the model explains cancels in both. */
   lift: { snips: Estimate; dr: Estimate };
   /** New policy where each position changes alone, the ones above staying as logged: less variance, biased. */
   oneStep: Estimate;
@@ -66,22 +67,21 @@ export function estimateSlates(
   const most = Math.sqrt(slates.length);
   const cascade = selfNormalised(slates, depth, (slate) => cumulative(slate, most));
   const single = selfNormalised(slates, depth, ({ ratios }) => ratios.map((ratio) => Math.min(ratio, most)));
-  const robust = doublyRobust(slates, depth, most);
+  const { target, current } = doublyRobust(slates, depth, most);
   const estimate = (values: Float64Array) => estimateMean(values, user, options);
-  const signed = { ...options, nonNegative: false };
-  const lift = (values: Float64Array) =>
+  const difference = (left: Float64Array, right: Float64Array) =>
     estimateMean(
-      values.map((value, i) => value - earned[i]),
+      left.map((value, i) => value - right[i]),
       user,
-      signed,
+      { ...options, nonNegative: false },
     );
   return {
     requests: slates.length,
     users: new Set(user).size,
     current: estimate(earned),
     snips: estimate(cascade.values),
-    dr: estimate(robust),
-    lift: { snips: lift(cascade.values), dr: lift(robust) },
+    dr: estimate(target),
+    lift: { snips: difference(cascade.values, earned), dr: difference(target, current) },
     oneStep: estimate(single.values),
     truncatedAt: most,
     positions: cascade.positions,
@@ -133,40 +133,46 @@ function selfNormalised(
   return { values, positions };
 }
 
-function doublyRobust(slates: readonly LoggedSlate[], depth: number, most: number): Float64Array {
-  const values = new Float64Array(slates.length);
+function doublyRobust(
+  slates: readonly LoggedSlate[],
+  depth: number,
+  most: number,
+): { target: Float64Array; current: Float64Array } {
+  const target = new Float64Array(slates.length);
+  const current = new Float64Array(slates.length);
   for (let held = 0; held < FOLDS; held++) {
     const factors = positionFactors(
       slates.filter(({ user }) => user % FOLDS !== held),
       depth,
     );
-    // rest[k] = Σ of the factors below position k.
-    const rest = new Float64Array(depth + 1);
-    for (let k = depth - 1; k >= 0; k--) rest[k] = rest[k + 1] + factors[k];
     slates.forEach((slate, i) => {
-      if (slate.user % FOLDS === held) values[i] = robustValue(slate, cumulative(slate, most), factors, rest);
+      if (slate.user % FOLDS !== held) return;
+      target[i] = robustValue(slate, cumulative(slate, most), slate.predictedTarget, factors);
+      const ones = new Float64Array(slate.ratios.length).fill(1);
+      current[i] = robustValue(slate, ones, slate.predictedCurrent, factors);
     });
   }
-  return values;
+  return { target, current };
 }
 
 function robustValue(
-  { rewards, predicted, predictedTarget }: LoggedSlate,
+  { rewards, predicted }: LoggedSlate,
   weights: Float64Array,
+  expected: Float64Array,
   factors: Float64Array,
-  rest: Float64Array,
 ): number {
   const length = Math.min(factors.length, weights.length);
+  let below = 0;
+  for (let k = 0; k < length; k++) below += factors[k];
   let value = 0;
   let above = 1;
   for (let k = 0; k < length; k++) {
-    const weight = weights[k];
+    below -= factors[k];
     // Expected of the positions below; of the picks above only, so that Q stays a function of what came before.
-    const following = predictedTarget[k] * (rest[k + 1] - rest[length]);
-    const ofPick = factors[k] * predicted[k] + following;
-    const ofTarget = factors[k] * predictedTarget[k] + following;
-    value += weight * (rewards[k] - ofPick) + above * ofTarget;
-    above = weight;
+    const following = expected[k] * below;
+    value += weights[k] * (rewards[k] - factors[k] * predicted[k] - following);
+    value += above * (factors[k] * expected[k] + following);
+    above = weights[k];
   }
   return value;
 }

@@ -9,7 +9,8 @@ export function banditTable(results: readonly BanditComparison[]): string {
 }
 
 function banditText(result: BanditComparison): string {
-  const { campaign, from, of, rows, items, truth, logged, truncated, estimates, covered, warnings } = result;
+  const { campaign, from, of, rows, items, truth, logged, truncated, estimates, covered, errors, warnings } =
+    result;
   const lines = [
     `${campaign}: value of ${of} (clicks per shown item) from the log of ${from}, ${rows} rows, ${items} items`,
     `  weights: mean ${logged.mean.toFixed(3)}, largest ${logged.max.toPrecision(4)}; ${truncated.rows} cut to ${truncated.at.toFixed(1)}, then mean ${estimates.weights.mean.toFixed(3)}, effective rows ${estimates.weights.effectiveSize.toFixed(0)}`,
@@ -19,7 +20,8 @@ function banditText(result: BanditComparison): string {
     const estimate = estimates[name];
     if (estimate === null) continue;
     const verdict = covered === null ? '' : covered[name] ? '   covers the truth' : '   MISSES the truth';
-    lines.push(`  ${name.toUpperCase().padEnd(24)}${estimateText(estimate)}${verdict}`);
+    const off = errors === null ? '' : `, off by ${errors[name].toFixed(1)} standard errors of both`;
+    lines.push(`  ${name.toUpperCase().padEnd(24)}${estimateText(estimate)}${verdict}${off}`);
   }
   if (estimates.model !== null)
     lines.push(`  ${'reward model alone'.padEnd(24)}${estimates.model.toFixed(5)}`);

@@ -66,7 +66,12 @@ export function judgeFeed(
     return wrong('number of posts');
   }
   const pick = posts[Math.floor(posts.length / 2)] as { id: string; token: string; position: number };
-  const served = pick && { userId: expected.userId, postId: pick.id, token: pick.token, position: pick.position };
+  const served = pick && {
+    userId: expected.userId,
+    postId: pick.id,
+    token: pick.token,
+    position: pick.position,
+  };
   if (degraded.length > 0) {
     return { verdict: 'degraded', causes: degraded.map((cause) => `degraded:${cause}`), served };
   }

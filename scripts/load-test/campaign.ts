@@ -117,7 +117,11 @@ export class Campaign {
   async #step(rate: number): Promise<PhaseReport | null> {
     let step: PhaseReport | null = null;
     for (let tried = 0; tried < TRIES_A_STEP; tried++) {
-      step = await this.#phase({ role: 'step', name: `${formatRate(rate)}/s` }, rate, this.#options.durationMs);
+      step = await this.#phase(
+        { role: 'step', name: `${formatRate(rate)}/s` },
+        rate,
+        this.#options.durationMs,
+      );
       if (step === null || step.void.length === 0) return step;
       if (tried === 0) step.superseded = true;
     }

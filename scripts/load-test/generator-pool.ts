@@ -103,7 +103,10 @@ export class GeneratorPool {
     this.#children.forEach((child, i) => {
       const { arrivals: kind, burstSize, durationMs } = plan;
       const spec = { kind, burstSize, durationMs, rate: plan.rate / size, phase: i / size };
-      const request: GeneratorRequest = { kind: 'phase', spec: { ...spec, startAtMs, seed: plan.seed * MAX_GENERATORS + i } };
+      const request: GeneratorRequest = {
+        kind: 'phase',
+        spec: { ...spec, startAtMs, seed: plan.seed * MAX_GENERATORS + i },
+      };
       child.send(request);
     });
     return promise;
@@ -111,7 +114,8 @@ export class GeneratorPool {
 
   /** Ends the phase early; `run` resolves with what was measured until now. */
   stop(): void {
-    for (const child of this.#children) if (child.connected) child.send({ kind: 'stop' } satisfies GeneratorRequest);
+    for (const child of this.#children)
+      if (child.connected) child.send({ kind: 'stop' } satisfies GeneratorRequest);
   }
 
   close(): void {

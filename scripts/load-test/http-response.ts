@@ -81,7 +81,7 @@ export class HttpResponseReader {
       if (this.#bytes > MAX_HEAD_BYTES) throw new Error('the answer has no end of headers');
       return null;
     }
-    const text = bytes.latin1Slice(0, end);
+    const text = bytes.toString('latin1', 0, end);
     const status = Number(/^HTTP\/1\.[01] ([1-5]\d\d)(?: |\r|$)/.exec(text)?.[1]);
     if (Number.isNaN(status)) throw new Error('the answer is not HTTP/1.1');
     if (status < 200) {
@@ -112,7 +112,7 @@ function unchunked(bytes: Buffer): Buffer | null {
   for (let at = 0; ; ) {
     const lineEnd = bytes.indexOf('\r\n', at);
     if (lineEnd < 0) return null;
-    const sizeText = bytes.latin1Slice(at, lineEnd).split(';')[0].trim();
+    const sizeText = bytes.toString('latin1', at, lineEnd).split(';')[0].trim();
     if (!/^[\da-f]{1,8}$/i.test(sizeText)) throw new Error('the answer has a bad chunk size');
     const size = Number.parseInt(sizeText, 16);
     const start = lineEnd + 2;

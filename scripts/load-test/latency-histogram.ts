@@ -1,6 +1,11 @@
 // Durations in an HdrHistogram: three significant digits from 1 µs to 2 minutes, encoded in the format that other
 // HdrHistogram tools read, so that worker processes' histograms merge without loss.
-import { build, decodeFromCompressedBase64, encodeIntoCompressedBase64, type Histogram } from 'hdr-histogram-js';
+import {
+  build,
+  decodeFromCompressedBase64,
+  encodeIntoCompressedBase64,
+  type Histogram,
+} from 'hdr-histogram-js';
 
 const HIGHEST_US = 120_000_000;
 const BUCKET_BITS = 32;

@@ -16,7 +16,9 @@ export function loopbackTarget(text: string): Target {
   if (url === null) throw new UsageError(`--url must be a URL such as http://127.0.0.1:3000, not "${text}"`);
   const local = url.hostname === 'localhost' || url.hostname === '[::1]' || LOOPBACK_V4.test(url.hostname);
   if (!local) {
-    throw new UsageError(`--url must be on this machine (localhost, 127.0.0.1 or [::1]), not ${url.hostname}`);
+    throw new UsageError(
+      `--url must be on this machine (localhost, 127.0.0.1 or [::1]), not ${url.hostname}`,
+    );
   }
   if (url.protocol !== 'http:') throw new UsageError(`--url must be http://, not ${url.protocol}//`);
   if (url.pathname !== '/' || url.search !== '' || url.username !== '') {

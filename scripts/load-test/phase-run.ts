@@ -1,7 +1,7 @@
 // One generator's part of a phase: sends what is due when it is due, whatever the server does, and judges and times
 // every answer from the moment it was meant to be sent (no coordinated omission; Tene, 2013). Called by generator.ts.
 import { Rng } from '../generate/rng.ts';
-import { judgeEvent, judgeFeed, type Judgement } from './answer-checker.ts';
+import { type Judgement, judgeEvent, judgeFeed } from './answer-checker.ts';
 import type { HttpClient } from './http-client.ts';
 import { type Fate, type Interval, Tally } from './interval.ts';
 import { type ScheduleOptions, schedule } from './schedule.ts';
@@ -76,8 +76,8 @@ export class PhaseRun {
       this.#dueAt = this.#startedAt + this.#nextDue();
     }
     if (this.#stopped) return;
-    if (this.#dueAt === Number.POSITIVE_INFINITY) return this.#finishIfIdle();
-    this.#timer = setTimeout(() => this.#sendDue(), this.#dueAt - performance.now());
+    if (this.#dueAt === Number.POSITIVE_INFINITY) this.#finishIfIdle();
+    else this.#timer = setTimeout(() => this.#sendDue(), this.#dueAt - performance.now());
   }
 
   #send(intended: number): void {
@@ -132,8 +132,8 @@ export class PhaseRun {
 
   #time({ kind }: TrafficRequest, fate: Fate, sinceIntendedMs: number, sinceSendMs: number): void {
     const { histograms } = this.#tally;
-    if (fate === 'refused') return histograms.refused.record(sinceIntendedMs);
-    if (fate === 'failed') return;
+    if (fate === 'refused') histograms.refused.record(sinceIntendedMs);
+    if (fate === 'refused' || fate === 'failed') return;
     histograms[kind].record(sinceIntendedMs);
     if (kind === 'feed') histograms.sinceSend.record(sinceSendMs);
   }
