@@ -41,6 +41,8 @@ export class GeneratorPool {
   readonly #children: ChildProcess[] = [];
   #waiting: Waiting | null = null;
   #closing = false;
+  /** Of the generators' processes, 0 = the usual one. */
+  priority = 0;
 
   /** `cores` (as taskset takes them) pins every generator; null leaves it to the system. */
   static async start(
@@ -136,8 +138,10 @@ export class GeneratorPool {
         this.#waiting?.failed(`it ended with ${signal ?? code}`);
       });
       child.on('message', (report: GeneratorReport) => {
-        if (report.kind === 'ready') resolve();
-        else if (report.kind === 'second') this.#waiting?.second(report);
+        if (report.kind === 'ready') {
+          this.priority = report.priority;
+          resolve();
+        } else if (report.kind === 'second') this.#waiting?.second(report);
         else if (report.kind === 'done') this.#waiting?.done(report);
         else this.#waiting?.failed(report.reason);
       });

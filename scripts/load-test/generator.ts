@@ -1,5 +1,6 @@
 // A generator process: waits for phases on its IPC channel, runs them, reports each second. Ends with its parent.
 // Started by generator-pool.ts.
+import { getPriority, setPriority } from 'node:os';
 import { messageOf } from '../../src/errors.ts';
 import { HttpClient } from './http-client.ts';
 import type { Interval } from './interval.ts';
@@ -19,10 +20,13 @@ export type GeneratorRequest =
   | { kind: 'stop' };
 
 export type GeneratorReport =
-  | { kind: 'ready' }
+  | { kind: 'ready'; priority: number }
   | { kind: 'second'; second: number; interval: Interval }
   | { kind: 'done'; cpuMs: number; resent: number }
   | { kind: 'failed'; reason: string };
+
+/** Where the system allows it: a generator that waits for a core behind the service it loads sends late. */
+const PRIORITY = -10;
 
 let settings: GeneratorSettings | null = null;
 let traffic: Traffic | null = null;
@@ -49,6 +53,16 @@ async function runPhase(spec: PhaseSpec): Promise<void> {
   report({ kind: 'done', cpuMs: (user + system) / 1000, resent: client.resent });
 }
 
+/** The priority that this process has now; 0 is the usual one, lower goes first. */
+function raisedPriority(): number {
+  try {
+    setPriority(PRIORITY);
+  } catch {
+    // Not allowed: the report names the priority that it has.
+  }
+  return getPriority();
+}
+
 process.on('message', (message: GeneratorRequest) => {
   if (message.kind === 'stop') return running?.stop();
   if (message.kind === 'phase') {
@@ -57,7 +71,7 @@ process.on('message', (message: GeneratorRequest) => {
   }
   settings = message.settings;
   traffic = new Traffic(settings.traffic);
-  report({ kind: 'ready' });
+  report({ kind: 'ready', priority: raisedPriority() });
 });
 process.on('disconnect', () => process.exit(0));
 // A terminal's Ctrl-C reaches the whole process group; the parent decides what it means.

@@ -3,7 +3,7 @@ import { formatRate } from './campaign.ts';
 import type { PhaseReport } from './phase-report.ts';
 import { REPORT_STYLE } from './report-style.ts';
 import type { LoadTestReport } from './run.ts';
-import { escapeHtml as escape, type Plot, svgPlot } from './svg-plot.ts';
+import { escapeHtml, type Plot, svgPlot } from './svg-plot.ts';
 
 export function htmlReport(report: LoadTestReport): string {
   const measured = report.phases.filter(({ role, superseded }) => role !== 'warm-up' && !superseded);
@@ -15,7 +15,7 @@ export function htmlReport(report: LoadTestReport): string {
   ];
   return `<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Load test ${escape(report.startedAt)}</title>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Load test ${escapeHtml(report.startedAt)}</title>
 <style>${REPORT_STYLE}</style></head>
 <body>
 <h1>Load test</h1>
@@ -38,7 +38,7 @@ due while ${report.settings.maxInFlight} were in flight (unsent).</p>
 
 function verdict({ void: reasons, interrupted, knee }: LoadTestReport): string {
   if (reasons.length > 0) {
-    return `<p class="bad"><b>Void.</b> ${reasons.map(escape).join('; ')}. These figures say nothing about the service.</p>`;
+    return `<p class="bad"><b>Void.</b> ${reasons.map(escapeHtml).join('; ')}. These figures say nothing about the service.</p>`;
   }
   const found =
     knee === null
@@ -68,7 +68,10 @@ function facts({ service, settings, machine, startedAt }: LoadTestReport): strin
       'Machine',
       `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, node ${machine.node}; generator and service share it`,
     ],
-    ['Pinning', pinned.filter(Boolean).join(', ') || 'none'],
+    [
+      'Pinning',
+      `${pinned.filter(Boolean).join(', ') || 'none'}; generators’ nice ${settings.generatorPriority}`,
+    ],
     ['Arrivals', settings.arrivals === 'burst' ? `bursts of ${settings.burstSize}` : settings.arrivals],
     [
       'Mix',
@@ -84,7 +87,7 @@ function facts({ service, settings, machine, startedAt }: LoadTestReport): strin
     ],
     ['Started', startedAt],
   ];
-  return `<table class="facts">${rows.map(([name, text]) => `<tr><th>${name}</th><td>${escape(text)}</td></tr>`).join('')}</table>`;
+  return `<table class="facts">${rows.map(([name, text]) => `<tr><th>${name}</th><td>${escapeHtml(text)}</td></tr>`).join('')}</table>`;
 }
 
 function ratePlots({ knee }: LoadTestReport, measured: PhaseReport[]): Plot[] {
@@ -254,11 +257,11 @@ function phaseTable(phases: PhaseReport[]): string {
       cpu.foreignShare === null ? null : `${(100 * cpu.foreignShare).toFixed(0)} %`,
       phase.role === 'warm-up' ? '' : verdict,
     ];
-    return `<tr>${cells.map((cell) => `<td>${cell === null ? '–' : escape(String(cell))}</td>`).join('')}</tr>`;
+    return `<tr>${cells.map((cell) => `<td>${cell === null ? '–' : escapeHtml(String(cell))}</td>`).join('')}</tr>`;
   });
   const causes = phases.flatMap(({ name, causes }) =>
     Object.entries(causes).map(
-      ([cause, count]) => `<li>${escape(name)}: ${escape(cause)}, ${count} times</li>`,
+      ([cause, count]) => `<li>${escapeHtml(name)}: ${escapeHtml(cause)}, ${count} times</li>`,
     ),
   );
   const list = causes.length > 0 ? `<h3>Causes</h3><ul>${causes.join('')}</ul>` : '';

@@ -27,6 +27,8 @@ export interface LoadTestReport extends CampaignResult {
     profilesChecked: number;
     generators: number;
     generatorCores: string | null;
+    /** As nice: 0 is the usual one, lower goes first. */
+    generatorPriority: number;
     timeoutMs: number;
     maxInFlight: number;
     seed: number;
@@ -105,6 +107,7 @@ export async function runLoadTest(options: LoadTestOptions): Promise<LoadTestRep
       profilesChecked: Object.keys(profiles).length,
       generators: options.workers,
       generatorCores: pinning?.generator ?? null,
+      generatorPriority: pool.priority,
       timeoutMs: options.timeoutMs,
       maxInFlight: options.maxInFlight,
       seed,

@@ -30,6 +30,10 @@ LEAST_GAIN = 1e-6
 ANNEAL_AT = 0.75
 # Evaluations that the limit should have room for where an epoch is long.
 LEAST_EVALUATIONS = 8
+# Fewer steps than this between evaluations say more of the noise than of the progress.
+LEAST_STEPS = 50
+# Steps at the start, at most an epoch, in which an evaluation without gain does not count.
+WARM_UP_STEPS = 500
 # Steps after which their speed is known.
 TIMED_STEPS = 20
 # bfloat16 has to be this much faster to be used.
@@ -68,12 +72,12 @@ def fit(data: CtrData, means: Means | None, settings: Settings, seed: int, limit
             first = spent  # with what is set up once
         pace = (spent - first) / max(step - 1, 1)
         if step == min(steps, TIMED_STEPS) and pace > 0:
-            every = max(1, min(steps, int(limit_seconds / LEAST_EVALUATIONS / pace)))
+            every = min(steps, max(LEAST_STEPS, int(limit_seconds / LEAST_EVALUATIONS / pace)))
         cut_off = spent + pace > limit_seconds
         anneal = not annealed and spent > ANNEAL_AT * limit_seconds
         if step % every and not cut_off and not anneal:
             continue
-        training.evaluate()
+        training.evaluate(counts=step > min(steps, WARM_UP_STEPS))
         if cut_off or training.misses >= PATIENCE:
             break
         if training.misses or anneal:
@@ -138,12 +142,14 @@ class Training:
         for optimiser in self.optimisers:
             optimiser.step()
 
-    def evaluate(self) -> None:
+    def evaluate(self, counts: bool) -> None:
         logits = predict(self.model, self.checked)
         reached = auc(logits, self.data.validation.labels) if np.isfinite(logits).all() else None
         if reached is not None and reached > self.best_auc + LEAST_GAIN:
             self.best_auc, self.best_logits, self.misses = reached, logits, 0
             self.best_state = copy.deepcopy(self.model.state_dict())
+            return
+        if not counts:
             return
         self.misses += 1
         if self.best_state is not None:
