@@ -40,10 +40,21 @@ export interface LoadTestReport extends CampaignResult {
 
 /** Ctrl-C (SIGINT) or SIGTERM ends the load early; the report is returned, and written to `html`, all the same. */
 export async function runLoadTest(options: LoadTestOptions): Promise<LoadTestReport> {
+  const open = new AsyncDisposableStack();
+  try {
+    const report = await measure(options, open);
+    if (options.html) await writeFile(options.html, htmlReport(report));
+    return report;
+  } finally {
+    await open.disposeAsync();
+  }
+}
+
+/** What it opens goes onto the stack. */
+async function measure(options: LoadTestOptions, open: AsyncDisposableStack): Promise<LoadTestReport> {
   const progress = new ProgressLine();
   const startedAt = new Date().toISOString();
   const { pinning, service } = options;
-  await using open = new AsyncDisposableStack();
   const note = (text: string) => progress.note(text);
   const started =
     'start' in service
@@ -88,7 +99,7 @@ export async function runLoadTest(options: LoadTestOptions): Promise<LoadTestRep
   }
   const result = await campaign.run();
   const { arrivals, burstSize, seed, limits } = options.campaign;
-  const report: LoadTestReport = {
+  return {
     startedAt,
     machine: machine(),
     service: {
@@ -116,8 +127,6 @@ export async function runLoadTest(options: LoadTestOptions): Promise<LoadTestRep
     ...result,
     void: result.phases.flatMap(voidReasons),
   };
-  if (options.html) await writeFile(options.html, htmlReport(report));
-  return report;
 }
 
 function voidReasons(phase: PhaseReport): string[] {

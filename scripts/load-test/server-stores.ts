@@ -64,34 +64,38 @@ async function startThrowAway(from: string, note: (text: string) => void): Promi
 }
 
 /** The index is built anew: its position is a position of the store that it was built from. */
-async function fill(options: {
+async function fill(folders: Filling): Promise<void> {
+  const open = new AsyncDisposableStack();
+  try {
+    await fillWith(folders, open);
+  } finally {
+    await open.disposeAsync();
+  }
+}
+
+interface Filling {
   from: string;
   dataDir: string;
   databaseUrl: string;
   redisUrl: string;
-}): Promise<void> {
-  const { databaseUrl, redisUrl, dataDir } = options;
-  await using open = new AsyncDisposableStack();
+}
+
+async function fillWith({ from, dataDir, databaseUrl, redisUrl }: Filling, open: AsyncDisposableStack) {
   const keep = <T extends { close(): Promise<unknown> }>(store: T): T =>
     open.adopt(store, async (kept) => void (await kept.close()));
-  const source = keep(await openSqlStore({ dataDir: options.from }));
+  const source = keep(await openSqlStore({ dataDir: from }));
   const target = keep(await openSqlStore({ dataDir, databaseUrl }));
   await copy(source, target);
-  const state = keep(await openStateStore({ dataDir, redisUrl }));
+  const stateStore = keep(await openStateStore({ dataDir, redisUrl }));
   const models = readConfig().MODELS_DIR;
   const model = async (name: string) => join(models, name, await promotedVersion(models, name));
   const workers = availableParallelism();
-  const embedder = keep(
-    await EmbedPool.start({
-      postTowerDir: await model('post-tower'),
-      userTowerDir: await model('user-tower'),
-      workers,
-    }),
-  );
+  const towers = { postTowerDir: await model('post-tower'), userTowerDir: await model('user-tower') };
+  const embedder = keep(await EmbedPool.start({ ...towers, workers }));
   await runBuildIndex({
     indexDir: join(dataDir, 'index'),
     sqlStore: target,
-    stateStore: state,
+    stateStore,
     embedder,
     targetRecall: 0.95,
     k: 1000,

@@ -8,7 +8,7 @@ export function describeResult(report: LoadTestReport): string {
   if (knee !== null) {
     lines.push(
       knee.rate === null
-        ? 'knee: no rate that was tried is sustained'
+        ? `knee: ${report.void.length > 0 ? 'not found' : 'no rate that was tried is sustained'}`
         : `knee: ${knee.bounded ? '' : 'at least '}${formatRate(knee.rate)}/s`,
     );
   }

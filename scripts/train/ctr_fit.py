@@ -39,6 +39,7 @@ TIMED_STEPS = 20
 # bfloat16 has to be this much faster to be used.
 HALF_GAIN = 1.3
 PREDICT_ROWS = 16_384
+PREDICT_NUMBERS = 20_000_000
 # A dense optimiser step over more weights than this takes longer than the rest of a batch: sparse gradients then.
 DENSE_WEIGHTS = 8_000_000
 
@@ -213,7 +214,8 @@ def predict(model: CtrModel, inputs: Inputs) -> np.ndarray:
     model.eval()
     parts = []
     with torch.inference_mode():
-        for at in range(0, len(inputs), PREDICT_ROWS):
-            part = inputs[slice(at, at + PREDICT_ROWS)]
+        size = max(16, min(PREDICT_ROWS, PREDICT_NUMBERS // (inputs.ids.shape[1] * model.dim)))
+        for at in range(0, len(inputs), size):
+            part = inputs[slice(at, at + size)]
             parts.append(model(part.ids, part.values, part.means))
     return torch.cat(parts).numpy()

@@ -19,6 +19,9 @@ ARCHITECTURES = ('FinalMLP', 'MLP', 'DCN-v2', 'MaskNet')
 INITIAL_STD = 1e-4
 # Fields that the label means are mapped into, at most.
 MOST_MEAN_FIELDS = 8
+# Beyond this width a full matrix of a cross layer, or of a mask, would be larger than all the rest.
+FULL_RANK_WIDTH = 1024
+LOW_RANK = 64
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Table(nn.Module):
 class CtrModel(nn.Module):
     def __init__(self, settings: Settings, size: int, fields: int, bag: bool, contexts: tuple[int, int], sparse: bool):
         super().__init__()
-        self.bag, self.architecture = bag, settings.architecture
+        self.bag, self.dim = bag, settings.dim
         floor = settings.architecture in FLOORS
         self.bias = nn.Parameter(torch.zeros(1))
         self.first = Table(size, 1, sparse) if floor else None
@@ -143,11 +146,18 @@ class Deep(nn.Module):
         return self.out(self.hidden(rows.flatten(1))).squeeze(1)
 
 
+def square(width: int) -> nn.Module:
+    """A map of a width onto itself; through a narrow layer where it is wide (the low-rank form of Wang et al., 2021)."""
+    if width <= FULL_RANK_WIDTH:
+        return nn.Linear(width, width)
+    return nn.Sequential(nn.Linear(width, LOW_RANK, bias=False), nn.Linear(LOW_RANK, width))
+
+
 class CrossDeep(nn.Module):
     def __init__(self, settings: Settings, fields: int):
         super().__init__()
         width = fields * settings.dim
-        self.cross = nn.ModuleList(nn.Linear(width, width) for _ in range(settings.parts))
+        self.cross = nn.ModuleList(square(width) for _ in range(settings.parts))
         self.hidden = mlp(width, settings.hidden, settings.dropout)
         self.out = Head(width + settings.hidden[-1], 1)
 
@@ -198,11 +208,12 @@ class TwoStream(nn.Module):
 
 class Masked(nn.Module):
     BLOCK = 64
-    REDUCTION = 2
+    REDUCTION = 2  # the inner layer of a mask is this many times as wide
 
     def __init__(self, settings: Settings, fields: int):
         super().__init__()
-        width, inner = fields * settings.dim, fields * settings.dim * self.REDUCTION
+        width = fields * settings.dim
+        inner = min(width * self.REDUCTION, FULL_RANK_WIDTH)
         self.norm = nn.LayerNorm(settings.dim)
         self.masks = nn.ModuleList(
             nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width)) for _ in range(settings.parts)

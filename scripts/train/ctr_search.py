@@ -40,6 +40,8 @@ STARTS = {
 }
 # The largest batch that leaves an epoch this many steps is where the search starts: 4096 at Frappe's size, as in BARS.
 STEPS_PER_EPOCH = 40
+# Embedded numbers of one batch: under a gigabyte in float32.
+BATCH_NUMBERS = 200_000_000
 PROBES = (1e-5, 1e-3, 5e-2)
 # Shared by all architectures: found with the first of them, then carried over.
 SHARED = ('l2', 'means', 'dropout', 'min_count', 'dim', 'lr', 'batch')
@@ -69,7 +71,7 @@ class Search:
 
     def run(self) -> None:
         scout = ARCHITECTURES[0]
-        batch = first_batch(len(self.data.train.labels))
+        batch = first_batch(self.data, STARTS[scout].dim)
         for l2 in PROBES:
             self.trial(replace(STARTS[scout], l2=l2, batch=batch), self.scout_until)
         while time.monotonic() < self.scout_until and self.step(scout, self.scout_until):
@@ -120,8 +122,11 @@ class Search:
         for name, way in moves:
             ladder = ladders[name]
             at = ladder.index(getattr(settings, name)) + way
-            if 0 <= at < len(ladder) and not (name == 'means' and self.means is None):
-                yield replace(settings, **{name: ladder[at]}), (name, way)
+            if not 0 <= at < len(ladder) or (name == 'means' and self.means is None):
+                continue
+            neighbour = replace(settings, **{name: ladder[at]})
+            if neighbour.batch * self.data.fields * neighbour.dim <= BATCH_NUMBERS:
+                yield neighbour, (name, way)
 
     def trial(self, settings: Settings, until: float, seed: int | None = None) -> bool:
         left = until - time.monotonic()
@@ -148,8 +153,9 @@ class Search:
         return min(ranked, key=lambda a: spent[a] * (ranked.index(a) + 1))
 
 
-def first_batch(rows: int) -> int:
-    fitting = [batch for batch in LADDERS['batch'] if batch * STEPS_PER_EPOCH <= rows]
+def first_batch(data: CtrData, dim: int) -> int:
+    rows = len(data.train.labels)
+    fitting = [b for b in LADDERS['batch'] if b * STEPS_PER_EPOCH <= rows and b * data.fields * dim <= BATCH_NUMBERS]
     return fitting[-1] if fitting else LADDERS['batch'][0]
 
 
