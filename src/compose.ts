@@ -117,7 +117,7 @@ async function compose(
   const embedder = new UserEmbedder({
     state,
     tower,
-    lookup: () => generations.current.table,
+    lookup: () => generations.lookup,
     embedUsers: (users) => embeds.embedUsers(users),
     onComputed: (users) => telemetry.embeddingsComputed.inc(users),
   });
@@ -173,6 +173,11 @@ async function compose(
     tower,
     coldStart: (user) => cold.vector(user),
     coldVector: cold.fixed,
+  });
+  listeners.add((change) => {
+    if (change.kind === 'user') hydrator.forget(change.user.id);
+    else if (change.kind === 'edge') hydrator.forget(change.edge.userId);
+    else if (change.kind === 'event') hydrator.forget(change.event.userId);
   });
   const slates = new SlateMaker({
     hydrator,

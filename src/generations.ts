@@ -64,6 +64,11 @@ export class Generations {
     return this.#current;
   }
 
+  /** Where post vectors are looked up: what serves, or at the start what is being loaded. */
+  get lookup(): PostTable {
+    return (this.#current ?? this.#next ?? this.current).table;
+  }
+
   /** Why a published version does not serve, null when the newest one does. */
   get refusal(): string | null {
     return this.#refused && `index ${this.#refused.version}: ${this.#refused.reason}`;

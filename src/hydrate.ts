@@ -17,6 +17,9 @@ import { engagementCode, HISTORY_LIMIT } from './vocabulary.ts';
 
 /** Time a request waits for a vector that is being computed; then it goes on with the one it has. */
 const EMBEDDING_WAIT_MS = 40;
+/** A user of whom the SQL store knows nothing is not looked for again for so long. */
+const UNKNOWN_TTL_MS = 10_000;
+const UNKNOWN_LIMIT = 50_000;
 /** Share of the request's time that the stores may take. */
 const STORE_SHARE = 0.4;
 
@@ -45,6 +48,8 @@ export interface HydratedUser {
 export class UserHydrator {
   readonly #context: HydrateContext;
   readonly #rebuilding = new Map<string, Promise<UserState | null>>();
+  /** Users without anything stored, and until when that is believed. */
+  readonly #unknown = new Map<string, number>();
 
   constructor(context: HydrateContext) {
     this.#context = context;
@@ -99,6 +104,11 @@ export class UserHydrator {
     };
   }
 
+  /** Looks for a user again at the next request: something about it was stored. */
+  forget(userId: string): void {
+    this.#unknown.delete(userId);
+  }
+
   /**
    * Reads a user from the SQL store and fills the online state again; null when nothing is stored. One at a time a
    * user.
@@ -106,6 +116,7 @@ export class UserHydrator {
   #rebuild(userId: string, deadline: Deadline): Promise<UserState | null> {
     const running = this.#rebuilding.get(userId);
     if (running) return running;
+    if ((this.#unknown.get(userId) ?? 0) > Date.now()) return Promise.resolve(null);
     const work = this.#readFromSql(userId, deadline).finally(() => this.#rebuilding.delete(userId));
     this.#rebuilding.set(userId, work);
     return work;
@@ -117,7 +128,11 @@ export class UserHydrator {
       users.getUser(userId, deadline),
       events.recentEvents(userId, HISTORY_LIMIT * 2, deadline),
     ]);
-    if (stored === null && recent.length === 0) return null;
+    if (stored === null && recent.length === 0) {
+      if (this.#unknown.size >= UNKNOWN_LIMIT) this.#unknown.clear();
+      this.#unknown.set(userId, Date.now() + UNKNOWN_TTL_MS);
+      return null;
+    }
     const found = await posts.getPosts(
       recent.map((event) => event.postId),
       deadline,

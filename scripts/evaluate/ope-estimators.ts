@@ -75,11 +75,12 @@ export function estimateValue(rows: LoggedRows, options: IntervalOptions): Polic
 
   const residuals = Float64Array.from(weights, (w, i) => w * (rewards[i] - predicted.logged[i]));
   const robust = Float64Array.from(residuals, (residual, i) => predicted.target[i] + residual);
-  const correction = sum(residuals) / sum(weights);
+  const total = sum(weights);
+  const correction = total > 0 ? sum(residuals) / total : 0;
   // Linearised: the mean is the estimate, the spread its standard error.
   const normalised = Float64Array.from(
     weights,
-    (w, i) => predicted.target[i] + correction + (residuals[i] - w * correction) / report.mean,
+    (w, i) => predicted.target[i] + correction + (residuals[i] - w * correction) / (report.mean || 1),
   );
   return {
     ...estimates,

@@ -73,6 +73,11 @@ export function estimateRatio(
     top += numerators[c];
     bottom += denominators[c];
   }
+  if (bottom === 0) {
+    // Nothing of the new policy is in the log: its value can be anything.
+    const low = options.nonNegative ? 0 : -options.largest;
+    return { value: 0, standardError: 0, low, high: options.largest, interval: 'rule-of-three' };
+  }
   const value = top / bottom;
   let squares = 0;
   let fourths = 0;

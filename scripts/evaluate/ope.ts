@@ -5,7 +5,14 @@ import { readConfig } from '../../src/config.ts';
 import { messageOf } from '../../src/errors.ts';
 import { openSqlStore } from '../../src/features/store/postgres-store.ts';
 import { parseValueWeights, type ValueWeights } from '../../src/ranking/value-model.ts';
-import { type FlagValues, integerFlag, runCommand, textFlag, UsageError } from '../import/command.ts';
+import {
+  type Command,
+  type FlagValues,
+  integerFlag,
+  runCommand,
+  textFlag,
+  UsageError,
+} from '../import/command.ts';
 import { startProgress } from '../import/progress.ts';
 import { evaluateOpenBandit, RANDOM } from './ope-open-bandit.ts';
 import { evaluateServingLog } from './ope-serving-log.ts';
@@ -33,8 +40,9 @@ doubly-robust, with 95 % confidence intervals, and says where the log does not s
 
 const SERVING_FLAGS = ['weights', 'reward', 'depth', 'data-dir'];
 
-export async function runOpe(argv: string[]): Promise<void> {
-  const flags = {
+export const opeCommand: Command = {
+  help: HELP,
+  flags: {
     logs: { type: 'string' },
     'serving-log': { type: 'boolean' },
     weights: { type: 'string' },
@@ -43,8 +51,12 @@ export async function runOpe(argv: string[]): Promise<void> {
     'data-dir': { type: 'string' },
     resamples: { type: 'string' },
     seed: { type: 'string' },
-  } as const;
-  await runCommand({ help: HELP, flags, run: evaluateOpe }, argv);
+  },
+  run: evaluateOpe,
+};
+
+export async function runOpe(argv: string[]): Promise<void> {
+  await runCommand(opeCommand, argv);
 }
 
 async function evaluateOpe(flags: FlagValues): Promise<object> {
@@ -110,7 +122,12 @@ async function weightsFlag(flags: FlagValues, name: string): Promise<ValueWeight
 }
 
 function configuredWeights(text: string | undefined): ValueWeights {
-  return parseValueWeights(text === undefined ? undefined : JSON.parse(text), 'VALUE_WEIGHTS');
+  if (text === undefined) return parseValueWeights(undefined);
+  try {
+    return parseValueWeights(JSON.parse(text), 'VALUE_WEIGHTS');
+  } catch (error) {
+    throw new UsageError(`VALUE_WEIGHTS: ${messageOf(error)}`);
+  }
 }
 
 if (import.meta.main) await runOpe(process.argv.slice(2));

@@ -94,6 +94,10 @@ export class Campaign {
     return { phases: this.#phases, knee: this.#knee, holds: this.#holds, interrupted: this.#interrupted };
   }
 
+  get interrupted(): boolean {
+    return this.#interrupted;
+  }
+
   interrupt(): void {
     this.#interrupted = true;
     this.#pool.stop();

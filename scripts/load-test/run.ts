@@ -56,6 +56,16 @@ async function measure(options: LoadTestOptions, open: AsyncDisposableStack): Pr
   const startedAt = new Date().toISOString();
   const { pinning, service } = options;
   const note = (text: string) => progress.note(text);
+  let campaign: Campaign | null = null;
+  const interrupt = () => {
+    // Before the load there is nothing to report; a second time it is meant.
+    if (campaign === null || campaign.interrupted) process.exit(130);
+    campaign.interrupt();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, interrupt);
+    open.defer(() => void process.off(signal, interrupt));
+  }
   const started =
     'start' in service
       ? await startServiceUnderTest({
@@ -91,12 +101,7 @@ async function measure(options: LoadTestOptions, open: AsyncDisposableStack): Pr
     { size: options.workers, cores: pinning?.generator ?? null },
   );
   open.defer(() => pool.close());
-  const campaign = new Campaign(options.campaign, { pool, servicePid, observer: progress });
-  const interrupt = () => campaign.interrupt();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(signal, interrupt);
-    open.defer(() => void process.off(signal, interrupt));
-  }
+  campaign = new Campaign(options.campaign, { pool, servicePid, observer: progress });
   const result = await campaign.run();
   const { arrivals, burstSize, seed, limits } = options.campaign;
   return {

@@ -90,6 +90,16 @@ describe('UserHydrator', () => {
     expect(degraded).toEqual([]);
   });
 
+  it('does not look for an unknown user again until something about it is stored', async () => {
+    const { hydrator, sqlReads } = hydratorOf();
+    await hydrator.hydrate('ghost', deadlineIn(5000));
+    await hydrator.hydrate('ghost', deadlineIn(5000));
+    expect(sqlReads()).toBe(1);
+    hydrator.forget('ghost');
+    await hydrator.hydrate('ghost', deadlineIn(5000));
+    expect(sqlReads()).toBe(2);
+  });
+
   it('reads the stored vector', async () => {
     await store.putState(
       'stored',

@@ -44,6 +44,16 @@ describe('estimates worked by hand', () => {
     expect(weights).toEqual({ rows: 4, mean: 0.75, max: 2, effectiveSize: 9 / 4.5, heaviestShare: 2 / 3 });
   });
 
+  test('a policy that the log never follows can be worth anything', () => {
+    const never = { ...rows, weights: new Float64Array(4) };
+    const { ips, snips, dr, sndr } = estimateValue(never, DEFAULT_INTERVALS);
+    expect(snips).toMatchObject({ value: 0, low: 0, high: 1 });
+    expect(ips.high).toBe(1);
+    // What is left is the model.
+    expect([dr?.value, sndr?.value]).toEqual([expect.closeTo(0.3, 12), expect.closeTo(0.3, 12)]);
+    expect(weightWarnings(never.weights)[0]).toContain('0.0 effective rows of 4');
+  });
+
   test('without a model there is no doubly-robust estimate', () => {
     const { dr, sndr, model } = estimateValue({ ...rows, predicted: undefined }, DEFAULT_INTERVALS);
     expect([dr, sndr, model]).toEqual([null, null, null]);
