@@ -8,6 +8,10 @@ const EVALUATIONS: Record<string, { summary: string; run: (argv: string[]) => Pr
     summary: 'Recall@20 and NDCG@20 on a folder with LightGCN-style train.txt and test.txt',
     run: async (argv) => (await import('./evaluate/retrieval.ts')).runRetrieval(argv),
   },
+  ope: {
+    summary: 'off-policy value by IPS, SNIPS and DR, of Open Bandit logs or of the serving log',
+    run: async (argv) => (await import('./evaluate/ope.ts')).runOpe(argv),
+  },
 };
 
 const [what, ...rest] = process.argv.slice(2);

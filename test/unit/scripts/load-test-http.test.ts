@@ -1,5 +1,5 @@
-import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { HttpClient } from '../../../scripts/load-test/http-client.ts';
@@ -115,7 +115,9 @@ describe('HttpClient', () => {
   test('nobody listening fails the request by the system’s code', async () => {
     await serve(() => {});
     const free = new HttpClient('127.0.0.1', 1);
-    const reason = new Promise((resolve) => free.send('GET / HTTP/1.1\r\n\r\n', { answered: resolve, failed: resolve }));
+    const reason = new Promise((resolve) =>
+      free.send('GET / HTTP/1.1\r\n\r\n', { answered: resolve, failed: resolve }),
+    );
     expect(await reason).toBe('ECONNREFUSED');
   });
 
