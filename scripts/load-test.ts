@@ -5,23 +5,22 @@ import { LOAD_TEST_FLAGS, LOAD_TEST_HELP, readLoadTestOptions } from './load-tes
 import { runLoadTest } from './load-test/run.ts';
 import { describeResult } from './load-test/summary.ts';
 
-const command: Command = {
+/** Figures of `run` are a LoadTestReport. */
+export const loadTestCommand: Command = {
   help: LOAD_TEST_HELP,
   flags: LOAD_TEST_FLAGS,
   async run(flags) {
     const report = await runLoadTest(readLoadTestOptions(flags));
     process.stderr.write(`${describeResult(report)}\n`);
-    const reason =
-      report.void.length > 0
-        ? `the run is void: ${report.void.join('; ')}`
-        : report.interrupted && 'interrupted';
-    if (!reason) return report;
+    const reasons = report.interrupted ? ['interrupted'] : [];
+    if (report.void.length > 0) reasons.push(`the run is void: ${report.void.join('; ')}`);
+    if (reasons.length === 0) return report;
     // The report is written all the same; only then does the command fail.
     const json = `${JSON.stringify(report, null, 2)}\n`;
     if (typeof flags.json === 'string') await writeFile(flags.json, json);
     else process.stdout.write(json);
-    throw new Error(reason);
+    throw new Error(reasons.join('; '));
   },
 };
 
-await runCommand(command);
+if (import.meta.main) await runCommand(loadTestCommand);

@@ -3,7 +3,15 @@
 import { join } from 'node:path';
 import { FeedrankError } from '../../src/errors.ts';
 import { parquetGroups, toList, toNumber, toTime } from '../import/parquet-rows.ts';
-import { type AsOfColumns, asOfColumns, Codes, type EventTable, type ImpressionSet, type Key, pairColumn } from './replay-as-of.ts';
+import {
+  type AsOfColumns,
+  asOfColumns,
+  Codes,
+  type EventTable,
+  type ImpressionSet,
+  type Key,
+  pairColumn,
+} from './replay-as-of.ts';
 import { ItemEdges } from './replay-item-edges.ts';
 import { ItemVectors } from './replay-item-vectors.ts';
 
@@ -58,7 +66,11 @@ export interface EbnerdData {
   age: Float32Array;
 }
 
-export async function readEbnerd(dir: string, seed: number, onProgress: (fraction: number) => void): Promise<EbnerdData> {
+export async function readEbnerd(
+  dir: string,
+  seed: number,
+  onProgress: (fraction: number) => void,
+): Promise<EbnerdData> {
   const users = new Codes();
   const items = new Codes();
   const numbers: number[] = [];
@@ -103,7 +115,10 @@ export async function readEbnerd(dir: string, seed: number, onProgress: (fractio
   const pageItems = new Codes();
   const deviceItems = new Codes();
   const key = (name: string, codes: Int32Array, count: number, ...halfLivesMs: number[]): Key => ({
-    name, codes, size: count, halfLivesMs,
+    name,
+    codes,
+    size: count,
+    halfLivesMs,
   });
   const userItem = pairColumn(userItems, user, item);
   const pageItem = pairColumn(pageItems, page, item);
@@ -115,7 +130,9 @@ export async function readEbnerd(dir: string, seed: number, onProgress: (fractio
     key('page_item', pageItem, pageItems.size, FOREVER),
     key('device_item', deviceItem, deviceItems.size, 4 * HOUR_MS),
   ];
-  const asOf = asOfColumns(shown, shownKeys, { rows, at, codes: (k) => k.codes }, '', (f) => onProgress(0.4 * f));
+  const asOf = asOfColumns(shown, shownKeys, { rows, at, codes: (k) => k.codes }, '', (f) =>
+    onProgress(0.4 * f),
+  );
 
   const readPairs = new Codes();
   const readUserItem = pairColumn(readPairs, reads.user, reads.item);
@@ -125,11 +142,22 @@ export async function readEbnerd(dir: string, seed: number, onProgress: (fractio
   ]);
   const both = pairColumn(readPairs, user, item);
   readKeys.set(key('user_item', readUserItem, readPairs.size, FOREVER), both);
-  const readEvents: EventTable = { rows: reads.at.length, at: reads.at, knownAt: reads.knownAt, outcomes: [{ name: 'long', values: reads.long }] };
+  const readEvents: EventTable = {
+    rows: reads.at.length,
+    at: reads.at,
+    knownAt: reads.knownAt,
+    outcomes: [{ name: 'long', values: reads.long }],
+  };
   const read = asOfColumns(
-    readEvents, [...readKeys.keys()], { rows, at, codes: (k) => readKeys.get(k)! }, 'read_', (f) => onProgress(0.4 + 0.4 * f),
+    readEvents,
+    [...readKeys.keys()],
+    { rows, at, codes: (k) => readKeys.get(k)! },
+    'read_',
+    (f) => onProgress(0.4 + 0.4 * f),
   );
-  const together = sequenceColumns(lists, reads, rows, items.size, users.size, numbers, seed, (f) => onProgress(0.8 + 0.2 * f));
+  const together = sequenceColumns(lists, reads, rows, items.size, users.size, numbers, seed, (f) =>
+    onProgress(0.8 + 0.2 * f),
+  );
 
   const ofItem = (name: string) => /^(read_)?(item|user_item|page_item|device_item)/.test(name);
   const own: AsOfColumns = {
@@ -137,7 +165,11 @@ export async function readEbnerd(dir: string, seed: number, onProgress: (fractio
     columns: [...asOf.columns, ...read.columns, ...together.columns],
   };
   const listed = own.names.flatMap((name, c) => (ofItem(name) || together.names.includes(name) ? [c] : []));
-  const within = withinLists(listed.map((c) => own.names[c]), listed.map((c) => own.columns[c]), group);
+  const within = withinLists(
+    listed.map((c) => own.names[c]),
+    listed.map((c) => own.columns[c]),
+    group,
+  );
   const hours = new Codes();
   return {
     set: {
@@ -154,7 +186,11 @@ export async function readEbnerd(dir: string, seed: number, onProgress: (fractio
         { name: 'item', codes: item, size: items.size },
         { name: 'device', codes: device, size: devices.size },
         { name: 'subscriber', codes: subscriber, size: subscribers.size },
-        { name: 'hour', codes: Int32Array.from(at, (ms) => hours.of(Math.floor((ms % DAY_MS) / HOUR_MS))), size: 24 },
+        {
+          name: 'hour',
+          codes: Int32Array.from(at, (ms) => hours.of(Math.floor((ms % DAY_MS) / HOUR_MS))),
+          size: 24,
+        },
       ],
       labels: [{ name: 'click', values: clicked }],
       ...splitLists(at),
@@ -204,7 +240,8 @@ export function withinLists(names: string[], columns: Float32Array[], group: Int
       for (let i = start; i < end; i++) {
         below[i] = column[i] - largest;
         let lower = 0;
-        for (let j = start; j < end; j++) lower += column[j] < column[i] ? 1 : column[j] === column[i] ? 0.5 : 0;
+        for (let j = start; j < end; j++)
+          lower += column[j] < column[i] ? 1 : column[j] === column[i] ? 0.5 : 0;
         place[i] = lower / (end - start);
       }
       start = end;
@@ -217,10 +254,21 @@ export function withinLists(names: string[], columns: Float32Array[], group: Int
 
 /** What the reader's last reads and the page they are on lead to, and how new an article is; by reads strictly before. */
 function sequenceColumns(
-  lists: List[], reads: Reads, rows: number, items: number, users: number, numbers: number[], seed: number,
+  lists: List[],
+  reads: Reads,
+  rows: number,
+  items: number,
+  users: number,
+  numbers: number[],
+  seed: number,
   onProgress: (fraction: number) => void,
 ): AsOfColumns {
-  const edges = new ItemEdges({ itemCount: items, slots: EDGE_SLOTS, fastHalfLifeMs: 6 * HOUR_MS, slowHalfLifeMs: 72 * HOUR_MS });
+  const edges = new ItemEdges({
+    itemCount: items,
+    slots: EDGE_SLOTS,
+    fastHalfLifeMs: 6 * HOUR_MS,
+    slowHalfLifeMs: 72 * HOUR_MS,
+  });
   const vectors = new ItemVectors(items, VECTOR_DIM, seed);
   const recent: number[][] = Array.from({ length: users }, () => []);
   const firstAt = new Float64Array(items).fill(Number.NaN);
@@ -279,11 +327,17 @@ function edgeRates(edges: ItemEdges, from: readonly number[]): Map<number, numbe
 async function readLists(dir: string, users: Codes, itemCode: (id: number) => number) {
   const lists: List[] = [];
   let rejected = 0;
-  for await (const { rows, columns } of parquetGroups(join(dir, 'behaviors.parquet'), BEHAVIOR_COLUMNS, FOREVER)) {
+  for await (const { rows, columns } of parquetGroups(
+    join(dir, 'behaviors.parquet'),
+    BEHAVIOR_COLUMNS,
+    FOREVER,
+  )) {
     for (let i = 0; i < rows; i++) {
       const at = toTime(columns.impression_time[i]);
       const user = toNumber(columns.user_id[i]);
-      const inView = [...new Set(toList(columns.article_ids_inview[i]).map(toNumber))].filter(Number.isFinite);
+      const inView = [...new Set(toList(columns.article_ids_inview[i]).map(toNumber))].filter(
+        Number.isFinite,
+      );
       const clicked = toList(columns.article_ids_clicked[i]).map(toNumber).filter(Number.isFinite);
       if (!Number.isFinite(at) || !Number.isFinite(user) || inView.length === 0) {
         rejected++;
@@ -308,9 +362,18 @@ async function readLists(dir: string, users: Codes, itemCode: (id: number) => nu
 }
 
 /** The histories and the clicks of the lists, earliest first. */
-async function readReads(dir: string, users: Codes, itemCode: (id: number) => number, lists: List[]): Promise<Reads> {
+async function readReads(
+  dir: string,
+  users: Codes,
+  itemCode: (id: number) => number,
+  lists: List[],
+): Promise<Reads> {
   const reads: { user: number; item: number; at: number; seconds: number }[] = [];
-  for await (const { rows, columns } of parquetGroups(join(dir, 'history.parquet'), HISTORY_COLUMNS, FOREVER)) {
+  for await (const { rows, columns } of parquetGroups(
+    join(dir, 'history.parquet'),
+    HISTORY_COLUMNS,
+    FOREVER,
+  )) {
     for (let i = 0; i < rows; i++) {
       const user = toNumber(columns.user_id[i]);
       const times = toList(columns.impression_time_fixed[i]);

@@ -3,6 +3,7 @@ import { type Command, integerFlag, runCommand, textFlag, UsageError } from '../
 import { startProgress } from '../import/progress.ts';
 import { replayClicks } from './globo-replay.ts';
 import { readClickStream, splitStream } from './globo-stream.ts';
+import { signed, tableRow } from './replay-table.ts';
 
 const HELP = `usage: npm run evaluate -- globo --path DIR [flags]
 
@@ -57,10 +58,10 @@ const command: Command = {
     const floor = Math.max(figures.lastHour.hr20, figures.popularityAndTogether.hr20);
     const target = figures.popularityAndTogether.hr20 + MARGIN;
     const table = [
-      row('', 'HR@20', 'MRR@20', 'target', 'difference'),
-      row('popularity of the last hour', ...hits(figures.lastHour)),
-      row('decayed popularity + co-occurrence', ...hits(figures.popularityAndTogether)),
-      row('feedrank', ...hits(figures.model), fixed(target), signed(figures.model.hr20 - target)),
+      tableRow('', 'HR@20', 'MRR@20', 'target', 'difference'),
+      tableRow('popularity of the last hour', ...hits(figures.lastHour)),
+      tableRow('decayed popularity + co-occurrence', ...hits(figures.popularityAndTogether)),
+      tableRow('feedrank', ...hits(figures.model), target, signed(figures.model.hr20 - target)),
     ];
     process.stderr.write(`${table.join('\n')}\n`);
     return {
@@ -84,18 +85,6 @@ export function runGlobo(argv: string[]): Promise<void> {
   return runCommand(command, argv);
 }
 
-function hits({ hr20, mrr20 }: { hr20: number; mrr20: number }): string[] {
-  return [fixed(hr20), fixed(mrr20)];
-}
-
-function row(name: string, ...cells: string[]): string {
-  return `${name.padEnd(36)}${cells.map((cell) => cell.padStart(11)).join('')}`;
-}
-
-function fixed(value: number): string {
-  return value.toFixed(4);
-}
-
-function signed(value: number): string {
-  return `${value < 0 ? '' : '+'}${value.toFixed(4)}`;
+function hits({ hr20, mrr20 }: { hr20: number; mrr20: number }): number[] {
+  return [hr20, mrr20];
 }

@@ -4,7 +4,14 @@ import { join } from 'node:path';
 import { FeedrankError } from '../../src/errors.ts';
 import { csvRows } from '../import/csv-rows.ts';
 import { parquetGroups, toList, toNumber } from '../import/parquet-rows.ts';
-import { asOfColumns, Codes, type EventTable, type ImpressionSet, type Key, pairColumn } from './replay-as-of.ts';
+import {
+  asOfColumns,
+  Codes,
+  type EventTable,
+  type ImpressionSet,
+  type Key,
+  pairColumn,
+} from './replay-as-of.ts';
 
 const IMPRESSION_COLUMNS = [
   'user_id',
@@ -52,7 +59,10 @@ export interface KuairandData {
   tab: Int32Array;
 }
 
-export async function readKuairand(dir: string, onProgress: (fraction: number) => void): Promise<KuairandData> {
+export async function readKuairand(
+  dir: string,
+  onProgress: (fraction: number) => void,
+): Promise<KuairandData> {
   const details = await readVideos(dir);
   const profiles = await readUsers(dir);
   const raw: number[][] = IMPRESSION_COLUMNS.map(() => []);
@@ -73,8 +83,16 @@ export async function readKuairand(dir: string, onProgress: (fraction: number) =
   const at = sorted.time_ms;
 
   const codes = {
-    user: new Codes(), video: new Codes(), author: new Codes(), tag: new Codes(), music: new Codes(),
-    tab: new Codes(), type: new Codes(), upload: new Codes(), hour: new Codes(), length: new Codes(),
+    user: new Codes(),
+    video: new Codes(),
+    author: new Codes(),
+    tag: new Codes(),
+    music: new Codes(),
+    tab: new Codes(),
+    type: new Codes(),
+    upload: new Codes(),
+    hour: new Codes(),
+    length: new Codes(),
   };
   const videos: string[] = [];
   // Every video of the catalogue can be retrieved, shown before or not.
@@ -113,8 +131,12 @@ export async function readKuairand(dir: string, onProgress: (fraction: number) =
     name,
     values: Float32Array.from(values, (value) => (Number.isFinite(value) ? value : 0)),
   });
-  const social = sorted.is_follow.map((value, i) => Math.min(1, value + sorted.is_comment[i] + sorted.is_forward[i]));
-  const completion = sorted.play_time_ms.map((ms, i) => Math.min(1, ms / Math.max(1000, sorted.duration_ms[i])));
+  const social = sorted.is_follow.map((value, i) =>
+    Math.min(1, value + sorted.is_comment[i] + sorted.is_forward[i]),
+  );
+  const completion = sorted.play_time_ms.map((ms, i) =>
+    Math.min(1, ms / Math.max(1000, sorted.duration_ms[i])),
+  );
   const impressions: EventTable = {
     rows,
     at,
@@ -129,11 +151,20 @@ export async function readKuairand(dir: string, onProgress: (fraction: number) =
     ],
   };
   const pairs = {
-    userAuthor: new Codes(), userTag: new Codes(), userTab: new Codes(), videoTab: new Codes(),
-    userLength: new Codes(), tabHour: new Codes(), tagTab: new Codes(), lengthTab: new Codes(),
+    userAuthor: new Codes(),
+    userTag: new Codes(),
+    userTab: new Codes(),
+    videoTab: new Codes(),
+    userLength: new Codes(),
+    tabHour: new Codes(),
+    tagTab: new Codes(),
+    lengthTab: new Codes(),
   };
   const key = (name: string, column: Int32Array, table: Codes, ...halfLivesMs: number[]): Key => ({
-    name, codes: column, size: table.size, halfLivesMs,
+    name,
+    codes: column,
+    size: table.size,
+    halfLivesMs,
   });
   const pair = (name: string, table: Codes, a: Int32Array, b: Int32Array, ...halfLivesMs: number[]): Key => {
     const column = pairColumn(table, a, b);
@@ -156,7 +187,9 @@ export async function readKuairand(dir: string, onProgress: (fraction: number) =
     pair('length_tab', pairs.lengthTab, length, tab, FOREVER),
     pair('tab_hour', pairs.tabHour, tab, hour, FOREVER),
   ];
-  const numbers = asOfColumns(impressions, keys, { rows, at, codes: (k) => k.codes }, '', (f) => onProgress(0.7 * f));
+  const numbers = asOfColumns(impressions, keys, { rows, at, codes: (k) => k.codes }, '', (f) =>
+    onProgress(0.7 * f),
+  );
 
   const pastPairs = { userAuthor: new Codes(), userTag: new Codes(), userVideo: new Codes() };
   const pastKeys: [Key, Int32Array][] = [
@@ -207,11 +240,17 @@ export async function readKuairand(dir: string, onProgress: (fraction: number) =
   function column(name: 'type' | 'upload', pick: (v: Video) => string) {
     return { name, codes: detail(pick, codes[name])(own.video), size: codes[name].size };
   }
-  addNumber('duration', Float32Array.from(sorted.duration_ms, (ms) => Math.log1p(Math.max(0, ms || 0) / 1000)));
-  addNumber('upload_age', Float32Array.from(video, (code, i) => {
-    const uploadedAt = details.get(videos[code])?.uploadedAt ?? Number.NaN;
-    return Number.isFinite(uploadedAt) ? Math.log1p(Math.max(0, at[i] - uploadedAt) / DAY_MS) : -1;
-  }));
+  addNumber(
+    'duration',
+    Float32Array.from(sorted.duration_ms, (ms) => Math.log1p(Math.max(0, ms || 0) / 1000)),
+  );
+  addNumber(
+    'upload_age',
+    Float32Array.from(video, (code, i) => {
+      const uploadedAt = details.get(videos[code])?.uploadedAt ?? Number.NaN;
+      return Number.isFinite(uploadedAt) ? Math.log1p(Math.max(0, at[i] - uploadedAt) / DAY_MS) : -1;
+    }),
+  );
   addNumber('since_last', sinceLast(user, at, codes.user.size));
   function addNumber(name: string, values: Float32Array) {
     numbers.names.push(name);
@@ -227,7 +266,10 @@ export async function readKuairand(dir: string, onProgress: (fraction: number) =
       ids.push({ name: `profile_${name}`, codes: columnCodes, size: table.size });
     }
     if (distinct.size > 20 && texts.every((text) => text === '' || Number.isFinite(Number(text)))) {
-      addNumber(`profile_${name}`, Float32Array.from(texts, (text) => Math.log1p(Math.max(0, Number(text)))));
+      addNumber(
+        `profile_${name}`,
+        Float32Array.from(texts, (text) => Math.log1p(Math.max(0, Number(text)))),
+      );
     }
   }
   const label = (name: string, values: Float64Array) => ({
@@ -310,7 +352,11 @@ async function readUsers(dir: string): Promise<Map<string, Map<string, string>>>
   return columns;
 }
 
-async function readSequences(dir: string, userCode: (id: number) => number, videoCode: (id: string) => number) {
+async function readSequences(
+  dir: string,
+  userCode: (id: number) => number,
+  videoCode: (id: string) => number,
+) {
   const events: { user: number; video: number; at: number; long: number; liked: number }[] = [];
   for await (const group of parquetGroups(join(dir, 'user_sequences.parquet'), SEQUENCE_COLUMNS, FOREVER)) {
     for (let i = 0; i < group.rows; i++) {

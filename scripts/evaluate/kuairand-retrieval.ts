@@ -183,7 +183,11 @@ export class VideoModel {
     const recent = this.#own.slice(-4 * EDGE_HISTORY);
     for (const from of recent) {
       const degree = this.#edges.slowDegree[from];
-      for (let slot = from * EDGE_SLOTS; slot < (from + 1) * EDGE_SLOTS && this.#edges.to[slot] >= 0; slot++) {
+      for (
+        let slot = from * EDGE_SLOTS;
+        slot < (from + 1) * EDGE_SLOTS && this.#edges.to[slot] >= 0;
+        slot++
+      ) {
         this.#edgeRate[this.#edges.to[slot]] += this.#edges.slow[slot] / degree / recent.length;
         this.#touched.push(this.#edges.to[slot]);
       }
@@ -273,11 +277,18 @@ export function replayRetrieval(data: KuairandData, options: RetrievalOptions): 
     let end = start + 1;
     while (end < set.rows && set.at[end] === set.at[start]) end++;
     for (; watch < watched.at.length && watched.at[watch] < set.at[start]; watch++) {
-      model.click({ row: -1, user: watched.user[watch], video: watched.video[watch], tab: -1, at: watched.at[watch] });
+      model.click({
+        row: -1,
+        user: watched.user[watch],
+        video: watched.video[watch],
+        tab: -1,
+        at: watched.at[watch],
+      });
     }
     if (!chosen && start >= testFrom) {
       chosen = true;
-      ranker = rankers[tallies.reduce((best, tally, k) => (tally.recall > tallies[best].recall ? k : best), 0)];
+      ranker =
+        rankers[tallies.reduce((best, tally, k) => (tally.recall > tallies[best].recall ? k : best), 0)];
     }
     const clicks: Click[] = [];
     for (let row = start; row < end; row++) {
@@ -303,7 +314,8 @@ export function replayRetrieval(data: KuairandData, options: RetrievalOptions): 
       }
       model.begin(click.user, click.tab, click.at);
       model.fill(click.video, list, 0);
-      for (let n = 1; n <= NEGATIVES; n++) model.fill(Math.floor(random() * model.videos), list, n * FEATURES);
+      for (let n = 1; n <= NEGATIVES; n++)
+        model.fill(Math.floor(random() * model.videos), list, n * FEATURES);
       for (const each of chosen ? [ranker] : rankers) each.learn(list, NEGATIVES + 1);
     }
     for (let row = start; row < end; row++) model.impression(video[row], set.at[row]);
@@ -318,7 +330,11 @@ export function replayRetrieval(data: KuairandData, options: RetrievalOptions): 
     popularity: test.popularity.figures,
     decayedPopularity: test.decayed.figures,
     chosen: { hidden: ranker.options.hidden, rate: ranker.options.rate },
-    validation: rankers.map(({ options: { hidden, rate } }, k) => ({ hidden, rate, recall: tallies[k].recall })),
+    validation: rankers.map(({ options: { hidden, rate } }, k) => ({
+      hidden,
+      rate,
+      recall: tallies[k].recall,
+    })),
   };
 }
 

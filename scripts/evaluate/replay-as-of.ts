@@ -54,7 +54,9 @@ export function asOfColumns(
 ): AsOfColumns {
   const { outcomes } = events;
   const knownAt = events.knownAt ?? events.at;
-  const order = Array.from({ length: events.rows }, (_, i) => i).sort((a, b) => knownAt[a] - knownAt[b] || a - b);
+  const order = Array.from({ length: events.rows }, (_, i) => i).sort(
+    (a, b) => knownAt[a] - knownAt[b] || a - b,
+  );
   const names: string[] = [];
   const columns: Float32Array[] = [];
   const groups = keys.flatMap((key) =>
@@ -84,7 +86,8 @@ export function asOfColumns(
         if (code < 0) continue;
         counts[0].add(code, knownAt[event]);
         for (let o = 0; o < outcomes.length; o++) {
-          if (outcomes[o].values[event] !== 0) counts[o + 1].add(code, knownAt[event], outcomes[o].values[event]);
+          if (outcomes[o].values[event] !== 0)
+            counts[o + 1].add(code, knownAt[event], outcomes[o].values[event]);
         }
       }
     }
@@ -141,9 +144,24 @@ export interface ImpressionSet {
 /** Writes numbers.f32 [N, D], ids.i32 [N, K], labels.u8 [N, L], times.f64, groups.i32, users.i32 and meta.json, last. */
 export async function writeImpressions(dir: string, set: ImpressionSet): Promise<void> {
   const { rows } = set;
-  await writeFile(join(dir, 'numbers.f32'), rowMajor(set.numbers.columns, new Float32Array(rows * set.numbers.columns.length)));
-  await writeFile(join(dir, 'ids.i32'), rowMajor(set.ids.map(({ codes }) => codes), new Int32Array(rows * set.ids.length)));
-  await writeFile(join(dir, 'labels.u8'), rowMajor(set.labels.map(({ values }) => values), new Uint8Array(rows * set.labels.length)));
+  await writeFile(
+    join(dir, 'numbers.f32'),
+    rowMajor(set.numbers.columns, new Float32Array(rows * set.numbers.columns.length)),
+  );
+  await writeFile(
+    join(dir, 'ids.i32'),
+    rowMajor(
+      set.ids.map(({ codes }) => codes),
+      new Int32Array(rows * set.ids.length),
+    ),
+  );
+  await writeFile(
+    join(dir, 'labels.u8'),
+    rowMajor(
+      set.labels.map(({ values }) => values),
+      new Uint8Array(rows * set.labels.length),
+    ),
+  );
   await writeFile(join(dir, 'times.f64'), set.at);
   await writeFile(join(dir, 'groups.i32'), set.group);
   await writeFile(join(dir, 'users.i32'), set.user);

@@ -71,7 +71,7 @@ export class LatencyHistogram {
       p90: this.at(90),
       p99: this.at(99),
       p999: this.at(99.9),
-      max: any ? rounded(this.#histogram.maxValue) : null,
+      max: this.at(100),
     };
   }
 

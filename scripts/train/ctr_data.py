@@ -146,6 +146,7 @@ def encode(raws: dict[str, Raw], places: dict[str, np.ndarray], structure: str, 
             # An absent place of a bag counts nothing; an absent field is a category of its own.
             values = np.full(matrix.shape, 0 if bag else 1, dtype=np.float32)
             values[where] = scale[ids] if raw.values is None else scale[ids] * raw.values
+        matrix.setflags(write=False)  # every trial reads the same
         splits[name] = Split(matrix, values, raw.labels, float(1 - seen.mean()) if len(seen) else 0.0)
     field_of = np.concatenate([known // ID_LIMIT, np.arange(groups), np.arange(groups)])
     all_counts = np.concatenate([counts, np.zeros(2 * groups, dtype=np.int64)])

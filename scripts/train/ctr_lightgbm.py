@@ -104,7 +104,9 @@ def one_hot(data: CtrData, _means: Means | None) -> Form:
         rows, width = split.ids.shape
         values = np.ones(split.ids.size, np.float32) if split.values is None else split.values.reshape(-1)
         indptr = np.arange(0, rows * width + 1, width)
-        result = sp.csr_matrix((values, split.ids.reshape(-1), indptr), shape=(rows, data.size))
+        # Copies: the duplicates are summed in place.
+        ids = split.ids.reshape(-1)
+        result = sp.csr_matrix((values, ids, indptr), shape=(rows, data.size), copy=True)
         result.sum_duplicates()
         return result
 

@@ -1,15 +1,20 @@
 import { describe, expect, test } from 'vitest';
-import { exclusionsOf, judgeEvent, judgeFeed } from '../../../scripts/load-test/answer-checker.ts';
+import {
+  exclusionsOf,
+  judgeEvent,
+  judgeFeed,
+  type Profile,
+} from '../../../scripts/load-test/answer-checker.ts';
 import { type FakeFeed, fakeFeed } from './load-test-fake-service.ts';
 
 const USER = 'u1';
-const nobody = { blocks: [], mutes: { authors: [], words: [], topics: [] }, showSensitive: false };
+const nobody: Profile = { blocks: [], mutes: { authors: [], words: [], topics: [] }, showSensitive: false };
 
 function answer(body: unknown, status = 200, retryAfter: number | null = null) {
   return { status, retryAfter, body: Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)) };
 }
 
-function judge(body: unknown, exclusions: Partial<typeof nobody> | null = null) {
+function judge(body: unknown, exclusions: Partial<Profile> | null = null) {
   return judgeFeed(answer(body), {
     userId: USER,
     posts: 5,

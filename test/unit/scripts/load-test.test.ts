@@ -4,7 +4,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { execute } from '../../../scripts/import/command.ts';
 import type { LoadTestReport } from '../../../scripts/load-test/run.ts';
+import { loadTestCommand } from '../../../scripts/load-test.ts';
 import { type FakeService, fakeFeed, json, startFakeService } from './load-test-fake-service.ts';
 
 const SCRIPT = join(import.meta.dirname, '../../../scripts/load-test.ts');
@@ -70,8 +72,11 @@ describe('the command', () => {
     ['a folder without a world', ['--start', 'embedded', '--data-dir', '/nonexistent'], 'has no index'],
     ['an unknown flag', ['--frobnicate'], "Unknown option '--frobnicate'"],
   ])('refuses %s with one line', async (_, args, reason) => {
-    const { code, error } = await loadTest(args);
-    expect(code).toBeGreaterThan(0);
+    let error = '';
+    let out = '';
+    const io = { out: (text: string) => void (out += text), error: (text: string) => void (error += text) };
+    expect(await execute(loadTestCommand, args, io)).toBeGreaterThan(0);
+    expect(out).toBe('');
     expect(error).toContain(reason);
     expect(error.trim().split('\n')).toHaveLength(1);
   });

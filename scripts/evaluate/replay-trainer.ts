@@ -1,0 +1,43 @@
+// Hands a table of impressions to the Python trainer and reads its figures. Called by kuairand.ts and ebnerd.ts.
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { runTrainer } from '../train/run-trainer.ts';
+import { type ImpressionSet, writeImpressions } from './replay-as-of.ts';
+
+export interface TrainerFigures {
+  /** Of the test rows, by label. */
+  auc: Record<string, number>;
+  lightgbm: Record<string, number>;
+  testRows: number;
+  trainRows: number;
+  trainSeconds: number;
+  [key: string]: unknown;
+}
+
+export interface TrainerOptions {
+  /** Metric: mean AUC within a group, instead of over all rows. */
+  listwise: boolean;
+  seed: number;
+  threads: number;
+  minutes: number;
+}
+
+/** Throws the trainer's last line where it fails. */
+export async function trainOnImpressions(
+  set: ImpressionSet,
+  options: TrainerOptions,
+): Promise<TrainerFigures> {
+  const dir = await mkdtemp(join(tmpdir(), 'feedrank-impressions-'));
+  try {
+    await writeImpressions(dir, set);
+    const json = join(dir, 'figures.json');
+    const args = ['--data', dir, '--json', json, '--minutes', String(options.minutes)];
+    if (options.listwise) args.push('--listwise');
+    const { seed, threads } = options;
+    await runTrainer('evaluate_impressions.py', { seed, threads, epochs: undefined }, args);
+    return JSON.parse(await readFile(json, 'utf8')) as TrainerFigures;
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
