@@ -163,6 +163,19 @@ async function compose(
   await generations.open();
   closers.push(() => generations.close());
 
+  telemetry.watchGeneration(() => {
+    const { id, search, table, follower } = generations.current;
+    return {
+      id,
+      search,
+      rows: table.rows,
+      baseRows: table.baseRows,
+      deletedRows: table.deletedRows.all,
+      changesAgeSeconds: follower.ageMs / 1000,
+      workers: pool.available,
+    };
+  });
+
   const cold = new ColdStart((posts) => embeds.embedPosts(posts), embeds.coldStart());
   const hydrator = new UserHydrator({
     state,

@@ -3,6 +3,18 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { FeedAnswer } from './contracts.ts';
 
+export interface GenerationFigures {
+  id: string;
+  search: string;
+  rows: number;
+  baseRows: number;
+  deletedRows: number;
+  /** Seconds since the change feed was last read to its end. */
+  changesAgeSeconds: number;
+  /** Workers that take requests. */
+  workers: number;
+}
+
 export interface Telemetry {
   registry: Registry;
   /** Records a finished slate: stage times, degradations, candidate counts. */
@@ -10,10 +22,9 @@ export interface Telemetry {
   poolQueue: Gauge;
   poolRejected: Counter<'reason'>;
   changesApplied: Counter<'kind'>;
-  /** Seconds between a change's reading and now, set by the follower. */
   changeFailures: Counter;
-  generationInfo: Gauge<'generation' | 'search' | 'tower'>;
-  liveRows: Gauge;
+  /** Names where the generation's figures are read when metrics are asked for. */
+  watchGeneration(read: () => GenerationFigures): void;
   embeddingsComputed: Counter;
 }
 
@@ -69,17 +80,36 @@ export function createTelemetry(): Telemetry {
       help: 'Failed reads of the change feed.',
       registers,
     }),
-    generationInfo: new Gauge({
-      name: 'feedrank_generation_info',
-      help: 'Always 1; the labels name the generation that is served.',
-      labelNames: ['generation', 'search', 'tower'],
-      registers,
-    }),
-    liveRows: new Gauge({ name: 'feedrank_live_rows', help: 'Posts in the live tier.', registers }),
+    watchGeneration: (read) => watchGeneration(registers, read),
     embeddingsComputed: new Counter({
       name: 'feedrank_user_embeddings_total',
       help: 'User embeddings computed by this replica.',
       registers,
     }),
   };
+}
+
+function watchGeneration(registers: Registry[], read: () => GenerationFigures): void {
+  const info = new Gauge({
+    name: 'feedrank_generation_info',
+    help: 'Always 1; the labels name the generation that is served.',
+    labelNames: ['generation', 'search'],
+    registers,
+    collect() {
+      const { id: generation, search } = read();
+      info.reset();
+      info.set({ generation, search }, 1);
+    },
+  });
+  const figure = (name: string, help: string, value: (figures: GenerationFigures) => number) => {
+    const gauge: Gauge = new Gauge({ name, help, registers, collect: () => gauge.set(value(read())) });
+  };
+  figure('feedrank_live_rows', 'Posts in the live tier.', ({ rows, baseRows }) => rows - baseRows);
+  figure('feedrank_posts', 'Posts that are served.', ({ rows, deletedRows }) => rows - deletedRows);
+  figure(
+    'feedrank_changes_age_seconds',
+    'Since the change feed was read to its end.',
+    (one) => one.changesAgeSeconds,
+  );
+  figure('feedrank_workers_available', 'Feed workers that take requests.', ({ workers }) => workers);
 }

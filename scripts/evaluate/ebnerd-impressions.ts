@@ -1,8 +1,7 @@
 // An EB-NeRD folder as lists of articles in view with what was known at each list: counters, what is read together,
 // and how each article stands within its list. Called by ebnerd.ts.
-import { join } from 'node:path';
-import { FeedrankError } from '../../src/errors.ts';
-import { parquetGroups, toList, toNumber, toTime } from '../import/parquet-rows.ts';
+import { readLists, readReads } from './ebnerd-files.ts';
+import { sequenceColumns } from './ebnerd-sequence.ts';
 import {
   type AsOfColumns,
   asOfColumns,
@@ -12,50 +11,12 @@ import {
   type Key,
   pairColumn,
 } from './replay-as-of.ts';
-import { ItemEdges } from './replay-item-edges.ts';
-import { ItemVectors } from './replay-item-vectors.ts';
+import { withinLists } from './replay-within-lists.ts';
 
-const BEHAVIOR_COLUMNS = [
-  'impression_id',
-  'user_id',
-  'impression_time',
-  'article_ids_inview',
-  'article_ids_clicked',
-  'article_id',
-  'next_read_time',
-  'device_type',
-  'is_subscriber',
-] as const;
-const HISTORY_COLUMNS = ['user_id', 'impression_time_fixed', 'article_id_fixed', 'read_time_fixed'] as const;
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 const FOREVER = Number.POSITIVE_INFINITY;
-/** A read of this long counts as a long one. */
-const LONG_READ_S = 30;
-const EDGE_SLOTS = 64;
-const RECENT_READS = 8;
-const VECTOR_DIM = 24;
-
-interface List {
-  user: number;
-  at: number;
-  inView: number[];
-  clicked: Set<number>;
-  page: number;
-  readSeconds: number;
-  device: number;
-  subscriber: number;
-}
-
-interface Reads {
-  user: Int32Array;
-  item: Int32Array;
-  at: Float64Array;
-  /** When it was known how long the read was. */
-  knownAt: Float64Array;
-  long: Float32Array;
-}
 
 export interface EbnerdData {
   set: ImpressionSet;
@@ -224,179 +185,4 @@ export function splitLists(at: Float64Array): { validationFromMs: number; testFr
     return { validationFromMs: last - 3 * DAY_MS, testFromMs: last - 2 * DAY_MS };
   }
   return { validationFromMs: last - 0.45 * (last - first), testFromMs: last - 0.3 * (last - first) };
-}
-
-/** Each column less its largest value in the list, and the share of the list that lies below. Rows of a list are side by side. */
-export function withinLists(names: string[], columns: Float32Array[], group: Int32Array): AsOfColumns {
-  const out: AsOfColumns = { names: [], columns: [] };
-  columns.forEach((column, c) => {
-    const below = new Float32Array(column.length);
-    const place = new Float32Array(column.length);
-    for (let start = 0; start < column.length; ) {
-      let end = start + 1;
-      while (end < column.length && group[end] === group[start]) end++;
-      let largest = column[start];
-      for (let i = start; i < end; i++) largest = Math.max(largest, column[i]);
-      for (let i = start; i < end; i++) {
-        below[i] = column[i] - largest;
-        let lower = 0;
-        for (let j = start; j < end; j++)
-          lower += column[j] < column[i] ? 1 : column[j] === column[i] ? 0.5 : 0;
-        place[i] = lower / (end - start);
-      }
-      start = end;
-    }
-    out.names.push(`${names[c]}_below`, `${names[c]}_place`);
-    out.columns.push(below, place);
-  });
-  return out;
-}
-
-/** What the reader's last reads and the page they are on lead to, and how new an article is; by reads strictly before. */
-function sequenceColumns(
-  lists: List[],
-  reads: Reads,
-  rows: number,
-  items: number,
-  users: number,
-  numbers: number[],
-  seed: number,
-  onProgress: (fraction: number) => void,
-): AsOfColumns {
-  const edges = new ItemEdges({
-    itemCount: items,
-    slots: EDGE_SLOTS,
-    fastHalfLifeMs: 6 * HOUR_MS,
-    slowHalfLifeMs: 72 * HOUR_MS,
-  });
-  const vectors = new ItemVectors(items, VECTOR_DIM, seed);
-  const recent: number[][] = Array.from({ length: users }, () => []);
-  const firstAt = new Float64Array(items).fill(Number.NaN);
-  const names = ['history_edges', 'page_edges', 'history_vector', 'age', 'number_age'];
-  const columns = names.map(() => new Float32Array(rows));
-  const vector = new Float32Array(VECTOR_DIM);
-  let read = 0;
-  let row = 0;
-  let newest = 0;
-  let noted = 0;
-  lists.forEach((list, g) => {
-    for (; read < reads.at.length && reads.at[read] < list.at; read++) {
-      const item = reads.item[read];
-      const history = recent[reads.user[read]];
-      for (const earlier of history) if (earlier !== item) edges.add(earlier, item, reads.at[read]);
-      vectors.learn(history, item);
-      history.push(item);
-      if (history.length > RECENT_READS) history.shift();
-      if (Number.isNaN(firstAt[item])) firstAt[item] = reads.at[read];
-      newest = Math.max(newest, numbers[item]);
-    }
-    // Lists of an earlier time have shown their articles to somebody.
-    for (; noted < g && lists[noted].at < list.at; noted++) {
-      for (const item of lists[noted].inView) {
-        if (!(firstAt[item] <= lists[noted].at)) firstAt[item] = lists[noted].at;
-        newest = Math.max(newest, numbers[item]);
-      }
-    }
-    const history = recent[list.user];
-    vectors.readerVector(history, vector);
-    const led = edgeRates(edges, history);
-    const fromPage = edgeRates(edges, list.page < 0 ? [] : [list.page]);
-    for (const item of list.inView) {
-      columns[0][row] = Math.log((led.get(item) ?? 0) + 1e-3);
-      columns[1][row] = Math.log((fromPage.get(item) ?? 0) + 1e-3);
-      columns[2][row] = vectors.score(vector, item);
-      columns[3][row] = Math.log1p(Number.isNaN(firstAt[item]) ? 0 : (list.at - firstAt[item]) / HOUR_MS);
-      columns[4][row++] = Math.log1p(Math.max(0, newest - numbers[item]));
-    }
-    if (g % 1024 === 0) onProgress(g / lists.length);
-  });
-  return { names, columns };
-}
-
-function edgeRates(edges: ItemEdges, from: readonly number[]): Map<number, number> {
-  const rates = new Map<number, number>();
-  for (const item of from) {
-    const degree = edges.slowDegree[item];
-    for (let slot = item * edges.slots; slot < (item + 1) * edges.slots && edges.to[slot] >= 0; slot++) {
-      rates.set(edges.to[slot], (rates.get(edges.to[slot]) ?? 0) + edges.slow[slot] / degree / from.length);
-    }
-  }
-  return rates;
-}
-
-async function readLists(dir: string, users: Codes, itemCode: (id: number) => number) {
-  const lists: List[] = [];
-  let rejected = 0;
-  for await (const { rows, columns } of parquetGroups(
-    join(dir, 'behaviors.parquet'),
-    BEHAVIOR_COLUMNS,
-    FOREVER,
-  )) {
-    for (let i = 0; i < rows; i++) {
-      const at = toTime(columns.impression_time[i]);
-      const user = toNumber(columns.user_id[i]);
-      const inView = [...new Set(toList(columns.article_ids_inview[i]).map(toNumber))].filter(
-        Number.isFinite,
-      );
-      const clicked = toList(columns.article_ids_clicked[i]).map(toNumber).filter(Number.isFinite);
-      if (!Number.isFinite(at) || !Number.isFinite(user) || inView.length === 0) {
-        rejected++;
-        continue;
-      }
-      const page = toNumber(columns.article_id[i]);
-      lists.push({
-        user: users.of(user),
-        at,
-        inView: inView.map(itemCode),
-        clicked: new Set(clicked.map(itemCode)),
-        page: Number.isFinite(page) ? itemCode(page) : -1,
-        readSeconds: toNumber(columns.next_read_time[i]) || 0,
-        device: toNumber(columns.device_type[i]),
-        subscriber: columns.is_subscriber[i] === true ? 1 : 0,
-      });
-    }
-  }
-  if (lists.length === 0) throw new FeedrankError('invalid_input', 'behaviors.parquet: holds no impression');
-  lists.sort((a, b) => a.at - b.at);
-  return { lists, rejected };
-}
-
-/** The histories and the clicks of the lists, earliest first. */
-async function readReads(
-  dir: string,
-  users: Codes,
-  itemCode: (id: number) => number,
-  lists: List[],
-): Promise<Reads> {
-  const reads: { user: number; item: number; at: number; seconds: number }[] = [];
-  for await (const { rows, columns } of parquetGroups(
-    join(dir, 'history.parquet'),
-    HISTORY_COLUMNS,
-    FOREVER,
-  )) {
-    for (let i = 0; i < rows; i++) {
-      const user = toNumber(columns.user_id[i]);
-      const times = toList(columns.impression_time_fixed[i]);
-      const seconds = toList(columns.read_time_fixed[i]);
-      toList(columns.article_id_fixed[i]).forEach((article, k) => {
-        const at = toTime(times[k]);
-        if (!Number.isFinite(at) || !Number.isFinite(user)) return;
-        const item = itemCode(toNumber(article));
-        reads.push({ user: users.of(user), item, at, seconds: toNumber(seconds[k]) || 0 });
-      });
-    }
-  }
-  for (const list of lists) {
-    for (const item of list.clicked) {
-      reads.push({ user: list.user, item, at: list.at, seconds: list.readSeconds });
-    }
-  }
-  reads.sort((a, b) => a.at - b.at);
-  return {
-    user: Int32Array.from(reads, (r) => r.user),
-    item: Int32Array.from(reads, (r) => r.item),
-    at: Float64Array.from(reads, (r) => r.at),
-    knownAt: Float64Array.from(reads, (r) => r.at + 1000 * Math.max(0, r.seconds)),
-    long: Float32Array.from(reads, (r) => (r.seconds >= LONG_READ_S ? 1 : 0)),
-  };
 }

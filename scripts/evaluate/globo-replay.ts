@@ -5,7 +5,7 @@ import { ClickModel, type Gathered } from './globo-model.ts';
 import type { ClickStream, ReplaySplit } from './globo-stream.ts';
 import { firstFrom } from './globo-stream.ts';
 import { ListRanker } from './replay-list-ranker.ts';
-import { seededRandom } from './replay-random.ts';
+import { mulberry32 } from './retrieval-data.ts';
 
 const HOUR_MS = 3_600_000;
 const TOP = 20;
@@ -94,7 +94,7 @@ export function replayClicks(stream: ClickStream, split: ReplaySplit, options: R
     test: share(options.testTargets, from.test, clicks),
   };
 
-  const random = seededRandom(options.seed + 1000);
+  const random = mulberry32(options.seed + 1000);
   const rankerTallies = rankers.map(() => new Tally());
   const floorTallies = floors.map(() => new Tally());
   const test = { model: new Tally(), lastHour: new Tally(), floor: new Tally(), found: 0, candidates: 0 };

@@ -1,6 +1,6 @@
 // Item vectors learned click by click from what is read together: skip-gram with negative sampling (Mikolov et al.,
-// 2013) over each reader's last clicks. A reader's vector is made of their clicks, so it moves with each. Called by globo.
-import { seededRandom } from './replay-random.ts';
+// 2013) over each reader's last clicks. A reader's vector is made of their clicks, so it moves with each. Called by the replays.
+import { mulberry32 } from './retrieval-data.ts';
 
 /** Recent clicks from which negatives are drawn: what is popular now, in proportion. */
 const RECENT = 16_384;
@@ -21,8 +21,10 @@ export class ItemVectors {
 
   constructor(itemCount: number, dim: number, seed: number) {
     this.dim = dim;
-    this.#random = seededRandom(seed);
-    this.#inward = Float32Array.from({ length: itemCount * dim }, () => (this.#random() - 0.5) / dim);
+    // One source for the start and one for the steps: the steps do not depend on how many items there will be.
+    const start = mulberry32(seed);
+    this.#random = mulberry32(seed + 1);
+    this.#inward = Float32Array.from({ length: itemCount * dim }, () => (start() - 0.5) / dim);
     this.#outward = new Float32Array(itemCount * dim);
     this.#reader = new Float32Array(dim);
     this.#step = new Float32Array(dim);

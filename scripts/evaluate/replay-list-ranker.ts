@@ -1,6 +1,6 @@
 // A small ranker of candidate lists that learns as outcomes arrive: softmax over the list (ListNet's top-one likelihood,
 // Cao et al., ICML 2007), a linear part beside one hidden layer, Adam. Called by globo.
-import { seededRandom } from './replay-random.ts';
+import { mulberry32 } from './retrieval-data.ts';
 
 /** Lists averaged into one step. */
 const BATCH = 16;
@@ -8,6 +8,8 @@ const BETA_1 = 0.9;
 const BETA_2 = 0.999;
 /** Rows from which the inputs' mean and spread are taken before any step is made. */
 const SCALE_ROWS = 50_000;
+/** Inputs further than this many spreads from their mean are taken to be that far. */
+const CLIP = 6;
 
 export interface ListRankerOptions {
   features: number;
@@ -46,7 +48,7 @@ export class ListRanker {
     this.#squares = new Float64Array(features);
     this.#hiddenOut = new Float64Array(hidden);
     this.#input = new Float64Array(features);
-    const random = seededRandom(options.seed);
+    const random = mulberry32(options.seed);
     const spread = 2 / Math.sqrt(features);
     for (let i = 0; i < hidden * features; i++) this.#weights[features + i] = (random() - 0.5) * spread;
     const output = features + hidden * features + hidden;
@@ -90,7 +92,7 @@ export class ListRanker {
     let score = 0;
     for (let f = 0; f < features; f++) {
       const value = (matrix[start + f] - this.#mean[f]) * this.#scale[f];
-      input[f] = value > 6 ? 6 : value < -6 ? -6 : value;
+      input[f] = Math.min(Math.max(value, -CLIP), CLIP);
       score += input[f] * weights[f];
     }
     const biases = features + hidden * features;
@@ -98,7 +100,7 @@ export class ListRanker {
       const at = features + h * features;
       let sum = weights[biases + h];
       for (let f = 0; f < features; f++) sum += input[f] * weights[at + f];
-      this.#hiddenOut[h] = sum > 0 ? sum : 0;
+      this.#hiddenOut[h] = Math.max(sum, 0);
       if (sum > 0) score += sum * weights[biases + hidden + h];
     }
     return score;

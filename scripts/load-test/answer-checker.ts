@@ -60,11 +60,9 @@ export function judgeFeed(
   const { userId, posts, degraded, end } = body;
   if (!Array.isArray(posts) || !Array.isArray(degraded)) return wrong('not a feed');
   if (userId !== expected.userId) return wrong('another user');
-  const problem = postsProblem(posts, expected);
-  if (problem) return wrong(problem);
-  if (posts.length > expected.posts || (posts.length < expected.posts && end !== true)) {
-    return wrong('number of posts');
-  }
+  const ofNumber = posts.length > expected.posts || (posts.length < expected.posts && end !== true);
+  const problem = postsProblem(posts, expected) ?? (ofNumber ? 'number of posts' : null);
+  if (problem) return wrong(degraded.length > 0 ? `${problem} (${degraded.join(', ')})` : problem);
   const pick = posts[Math.floor(posts.length / 2)] as { id: string; token: string; position: number };
   const served = pick && {
     userId: expected.userId,

@@ -1,16 +1,17 @@
 // The order of a load test: warm-up, then one rate, or steps up to the knee, holds beyond it and the recovery after
 // each. Bounded: every phase has its length. Called by run.ts.
-import type { GeneratorPool, PhasePlan } from './generator-pool.ts';
+import type { GeneratorPool, PhaseOutcome, PhasePlan } from './generator-pool.ts';
 import type { Tally } from './interval.ts';
 import { KneeSearch, type StepPlan } from './knee-search.ts';
 import {
+  type CpuReport,
   type Limits,
   type PhaseLabel,
   type PhaseReport,
   phaseReport,
   recoverySeconds,
 } from './phase-report.ts';
-import { measureCpu, rssMiB } from './process-cpu.ts';
+import { type CpuMeasurement, measureCpu, rssMiB } from './process-cpu.ts';
 import type { ArrivalKind } from './schedule.ts';
 
 export interface CampaignOptions {
@@ -37,10 +38,11 @@ export interface HoldReport {
   goodputPerSecond: number;
   /** Relative to the goodput of the knee's step. */
   goodputOfKnee: number;
+  degraded: number;
   refused: number;
   refusedP99Ms: number | null;
   latencyP99Ms: number | null;
-  /** Until half the knee was served well again; null = not within the phase. */
+  /** From the end of the hold until half the knee was served well again; null = not within the phase. */
   recoverySeconds: number | null;
 }
 
@@ -52,8 +54,7 @@ export interface CampaignResult {
 }
 
 export interface CampaignObserver {
-  phaseStarts(label: PhaseLabel, plan: PhasePlan): void;
-  second(second: number, tally: Tally): void;
+  second(label: PhaseLabel, plan: PhasePlan, second: number, tally: Tally): void;
   phaseEnds(report: PhaseReport): void;
 }
 
@@ -69,6 +70,7 @@ export class Campaign {
   readonly #holds: HoldReport[] = [];
   #knee: CampaignResult['knee'] = null;
   #interrupted = false;
+  #started = 0;
 
   constructor(
     options: CampaignOptions,
@@ -135,54 +137,85 @@ export class Campaign {
   async #hold(factor: number, knee: PhaseReport): Promise<void> {
     const { holdMs, recoveryMs, maxRate, limits } = this.#options;
     const rate = Math.min(maxRate, factor * knee.rate);
-    const hold = await this.#phase({ role: 'hold', name: `${factor}× knee` }, rate, holdMs);
-    if (hold === null) return;
+    const hold = this.#start({ role: 'hold', name: `${factor}× knee` }, rate, holdMs);
+    // The recovery begins at the end of the hold, not when its last answer has come.
     const label: PhaseLabel = { role: 'recovery', name: `after ${factor}× knee` };
-    const recovery = recoveryMs > 0 ? await this.#phase(label, knee.rate / 2, recoveryMs) : null;
-    const { counts } = hold;
+    const recovery =
+      recoveryMs > 0 ? this.#start(label, knee.rate / 2, recoveryMs, hold.startAtMs + holdMs) : null;
+    const [held, recovered] = await Promise.all([hold.report, recovery?.report ?? null]);
+    if (held === null) return;
+    this.#phases.push(held, ...(recovered ? [recovered] : []));
+    const { counts } = held;
     this.#holds.push({
       factor,
-      rate: hold.rate,
-      goodputPerSecond: hold.goodputPerSecond,
-      goodputOfKnee: Number((hold.goodputPerSecond / knee.goodputPerSecond).toFixed(3)),
+      rate: held.rate,
+      goodputPerSecond: held.goodputPerSecond,
+      goodputOfKnee: Number((held.goodputPerSecond / knee.goodputPerSecond).toFixed(3)),
+      degraded: counts.feed.degraded + counts.event.degraded,
       refused: counts.feed.refused + counts.event.refused,
-      refusedP99Ms: hold.refusedMs.p99,
-      latencyP99Ms: hold.latencyMs.p99,
-      recoverySeconds: recovery && recoverySeconds(recovery, limits),
+      refusedP99Ms: held.refusedMs.p99,
+      latencyP99Ms: held.latencyMs.p99,
+      recoverySeconds: recovered && recoverySeconds(recovered, limits),
     });
   }
 
   /** null when it did not run, because of an interruption. */
   async #phase(label: PhaseLabel, rate: number, durationMs: number): Promise<PhaseReport | null> {
     if (this.#interrupted) return null;
-    const { arrivals, burstSize, seed, limits, maxRate } = this.#options;
+    const report = await this.#start(label, rate, durationMs).report;
+    if (report) this.#phases.push(report);
+    return report;
+  }
+
+  /** `report` is null where the phase was interrupted before anything was due. */
+  #start(
+    label: PhaseLabel,
+    rate: number,
+    durationMs: number,
+    startAtMs?: number,
+  ): { startAtMs: number; report: Promise<PhaseReport | null> } {
+    const { arrivals, burstSize, seed, maxRate } = this.#options;
     const plan: PhasePlan = {
       rate: Math.min(rate, maxRate),
       durationMs,
       arrivals,
       burstSize,
-      seed: seed * 1000 + this.#phases.length,
+      seed: seed * 1000 + this.#started++,
+      startAtMs,
     };
-    this.#observer.phaseStarts(label, plan);
-    const measured = measureCpu(this.#servicePid, this.#pool.pids);
-    const outcome = await this.#pool.run(plan, (second, tally) => this.#observer.second(second, tally));
-    const { seconds, serviceSeconds, foreignShare } = measured();
-    const answers = outcome.total.sum('good', 'degraded', 'short', 'wrong');
-    const cpu = {
-      generatorCores: Number((outcome.generatorCpuMs / 1000 / seconds).toFixed(3)),
-      serviceCores: serviceSeconds === null ? null : Number((serviceSeconds / seconds).toFixed(3)),
-      serviceMsPerAnswer:
-        serviceSeconds === null || answers === 0
-          ? null
-          : Number(((serviceSeconds * 1000) / answers).toFixed(3)),
-      serviceRssMiB: this.#servicePid === null ? null : rssMiB(this.#servicePid),
-      foreignShare,
-    };
-    const report = phaseReport(label, plan, outcome, cpu, limits);
-    this.#phases.push(report);
-    this.#observer.phaseEnds(report);
-    return report;
+    const measure = () => measureCpu(this.#servicePid, this.#pool.pids);
+    let measured = measure();
+    const running = this.#pool.run(plan, (second, tally) =>
+      this.#observer.second(label, plan, second, tally),
+    );
+    const untilStart = running.startAtMs - performance.timeOrigin - performance.now();
+    const timer = setTimeout(() => {
+      measured = measure();
+    }, untilStart);
+    const report = running.outcome.then((outcome) => {
+      clearTimeout(timer);
+      if (this.#interrupted && outcome.total.sum('offered') === 0) return null;
+      const cpu = cpuReport(measured(), outcome, this.#servicePid);
+      const made = phaseReport(label, plan, outcome, cpu, this.#options.limits);
+      this.#observer.phaseEnds(made);
+      return made;
+    });
+    return { startAtMs: running.startAtMs, report };
   }
+}
+
+function cpuReport(measured: CpuMeasurement, outcome: PhaseOutcome, servicePid: number | null): CpuReport {
+  const { seconds, serviceSeconds, foreignShare } = measured;
+  const answers = outcome.total.sum('good', 'degraded', 'short', 'wrong');
+  const rounded = (value: number) => Number(value.toFixed(3));
+  return {
+    generatorCores: rounded(outcome.generatorCpuMs / 1000 / seconds),
+    serviceCores: serviceSeconds === null ? null : rounded(serviceSeconds / seconds),
+    serviceMsPerAnswer:
+      serviceSeconds === null || answers === 0 ? null : rounded((serviceSeconds * 1000) / answers),
+    serviceRssMiB: servicePid === null ? null : rssMiB(servicePid),
+    foreignShare,
+  };
 }
 
 export function formatRate(rate: number): string {

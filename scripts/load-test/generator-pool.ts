@@ -12,6 +12,14 @@ export interface PhasePlan {
   arrivals: ArrivalKind;
   burstSize: number;
   seed: number;
+  /** Unix ms; absent = at once. */
+  startAtMs?: number;
+}
+
+export interface RunningPhase {
+  startAtMs: number;
+  /** Rejects when a generator ends or fails. */
+  outcome: Promise<PhaseOutcome>;
 }
 
 export interface PhaseOutcome {
@@ -39,7 +47,9 @@ export const MAX_GENERATORS = 16;
 
 export class GeneratorPool {
   readonly #children: ChildProcess[] = [];
-  #waiting: Waiting | null = null;
+  /** By the phase's id; two while one's answers still come and the next has begun. */
+  readonly #waiting = new Map<number, Waiting>();
+  #phases = 0;
   #closing = false;
   /** Of the generators' processes, 0 = the usual one. */
   priority = 0;
@@ -70,18 +80,20 @@ export class GeneratorPool {
     return this.#children.map((child) => child.pid!);
   }
 
-  /** Rejects when a generator ends or fails. `onSecond` is told whenever all have reported a second. */
-  run(plan: PhasePlan, onSecond: (second: number, tally: Tally) => void): Promise<PhaseOutcome> {
+  /** `onSecond` is told whenever all have reported a second. */
+  run(plan: PhasePlan, onSecond: (second: number, tally: Tally) => void): RunningPhase {
     const { promise, resolve, reject } = Promise.withResolvers<PhaseOutcome>();
+    const id = this.#phases++;
     const size = this.#children.length;
-    const startAtMs = performance.timeOrigin + performance.now() + START_IN_MS;
+    const now = performance.timeOrigin + performance.now();
+    const startAtMs = Math.max(plan.startAtMs ?? 0, now + START_IN_MS);
     const total = new Tally();
     const seconds: Tally[] = [];
     const reported: number[] = [];
     let done = 0;
     let generatorCpuMs = 0;
     let resent = 0;
-    this.#waiting = {
+    this.#waiting.set(id, {
       second: ({ second, interval }) => {
         while (seconds.length <= second) seconds.push(new Tally());
         total.add(interval);
@@ -93,25 +105,26 @@ export class GeneratorPool {
         generatorCpuMs += report.cpuMs;
         resent += report.resent;
         if (++done < size) return;
-        this.#waiting = null;
+        this.#waiting.delete(id);
         const elapsedMs = performance.timeOrigin + performance.now() - startAtMs;
         resolve({ startedAtMs: Math.round(startAtMs), elapsedMs, total, seconds, generatorCpuMs, resent });
       },
       failed: (reason) => {
-        this.#waiting = null;
+        this.#waiting.delete(id);
         reject(new Error(`a load generator failed: ${reason}`));
       },
-    };
+    });
     this.#children.forEach((child, i) => {
       const { arrivals: kind, burstSize, durationMs } = plan;
       const spec = { kind, burstSize, durationMs, rate: plan.rate / size, phase: i / size };
       const request: GeneratorRequest = {
         kind: 'phase',
+        id,
         spec: { ...spec, startAtMs, seed: plan.seed * MAX_GENERATORS + i },
       };
       child.send(request);
     });
-    return promise;
+    return { startAtMs, outcome: promise };
   }
 
   /** Ends the phase early; `run` resolves with what was measured until now. */
@@ -125,6 +138,10 @@ export class GeneratorPool {
     for (const child of this.#children) if (child.connected) child.disconnect();
   }
 
+  #fail(reason: string): void {
+    for (const waiting of [...this.#waiting.values()]) waiting.failed(reason);
+  }
+
   #spawn(settings: GeneratorSettings, cores: string | null): Promise<void> {
     const command = [process.execPath, '--no-warnings', SCRIPT];
     const [file, ...args] = cores === null ? command : ['taskset', '-c', cores, ...command];
@@ -135,15 +152,15 @@ export class GeneratorPool {
       child.once('exit', (code, signal) => {
         if (this.#closing) return;
         reject(new Error(`a load generator ended with ${signal ?? code}`));
-        this.#waiting?.failed(`it ended with ${signal ?? code}`);
+        this.#fail(`it ended with ${signal ?? code}`);
       });
       child.on('message', (report: GeneratorReport) => {
         if (report.kind === 'ready') {
           this.priority = report.priority;
           resolve();
-        } else if (report.kind === 'second') this.#waiting?.second(report);
-        else if (report.kind === 'done') this.#waiting?.done(report);
-        else this.#waiting?.failed(report.reason);
+        } else if (report.kind === 'second') this.#waiting.get(report.id)?.second(report);
+        else if (report.kind === 'done') this.#waiting.get(report.id)?.done(report);
+        else this.#fail(report.reason);
       });
       child.send({ kind: 'setup', settings } satisfies GeneratorRequest);
     });

@@ -16,13 +16,13 @@ export interface GeneratorSettings {
 
 export type GeneratorRequest =
   | { kind: 'setup'; settings: GeneratorSettings }
-  | { kind: 'phase'; spec: PhaseSpec }
+  | { kind: 'phase'; id: number; spec: PhaseSpec }
   | { kind: 'stop' };
 
 export type GeneratorReport =
   | { kind: 'ready'; priority: number }
-  | { kind: 'second'; second: number; interval: Interval }
-  | { kind: 'done'; cpuMs: number; resent: number }
+  | { kind: 'second'; id: number; second: number; interval: Interval }
+  | { kind: 'done'; id: number; cpuMs: number; resent: number }
   | { kind: 'failed'; reason: string };
 
 /** Where the system allows it: a generator that waits for a core behind the service it loads sends late. */
@@ -30,27 +30,31 @@ const PRIORITY = -10;
 
 let settings: GeneratorSettings | null = null;
 let traffic: Traffic | null = null;
-let running: PhaseRun | null = null;
+/** A recovery begins while the answers of the hold before it are still coming. */
+const running = new Set<PhaseRun>();
+let cpuAtLastDone = process.cpuUsage();
 
 function report(message: GeneratorReport): void {
   process.send?.(message);
 }
 
-async function runPhase(spec: PhaseSpec): Promise<void> {
+async function runPhase(id: number, spec: PhaseSpec): Promise<void> {
   const { host, port, limits } = settings!;
   const client = new HttpClient(host, port);
-  const cpu = process.cpuUsage();
-  running = new PhaseRun(spec, {
+  const run = new PhaseRun(spec, {
     traffic: traffic!,
     client,
     limits,
-    report: (second, interval) => report({ kind: 'second', second, interval }),
+    report: (second, interval) => report({ kind: 'second', id, second, interval }),
   });
-  await running.run();
-  running = null;
+  if (running.size === 0) cpuAtLastDone = process.cpuUsage();
+  running.add(run);
+  await run.run();
+  running.delete(run);
   client.close();
-  const { user, system } = process.cpuUsage(cpu);
-  report({ kind: 'done', cpuMs: (user + system) / 1000, resent: client.resent });
+  const { user, system } = process.cpuUsage(cpuAtLastDone);
+  cpuAtLastDone = process.cpuUsage();
+  report({ kind: 'done', id, cpuMs: (user + system) / 1000, resent: client.resent });
 }
 
 /** The priority that this process has now; 0 is the usual one, lower goes first. */
@@ -64,9 +68,12 @@ function raisedPriority(): number {
 }
 
 process.on('message', (message: GeneratorRequest) => {
-  if (message.kind === 'stop') return running?.stop();
+  if (message.kind === 'stop') {
+    for (const run of running) run.stop();
+    return;
+  }
   if (message.kind === 'phase') {
-    runPhase(message.spec).catch((error) => report({ kind: 'failed', reason: messageOf(error) }));
+    runPhase(message.id, message.spec).catch((error) => report({ kind: 'failed', reason: messageOf(error) }));
     return;
   }
   settings = message.settings;

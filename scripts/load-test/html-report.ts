@@ -118,6 +118,7 @@ function ratePlots({ knee }: LoadTestReport, measured: PhaseReport[]): Plot[] {
       y: { label: 'answers a second', from: 0 },
       marks,
       series: [
+        { name: 'due', style: 4, dashed: true, points: of(({ offeredPerSecond }) => offeredPerSecond) },
         { name: 'good', style: 0, points: of(({ goodputPerSecond }) => goodputPerSecond) },
         { name: 'degraded', style: 3, points: of((phase) => perSecond(phase, 'degraded')) },
         { name: 'refused', style: 2, points: of((phase) => perSecond(phase, 'refused')) },
@@ -274,8 +275,8 @@ function holdTable({ holds }: LoadTestReport): string {
   const rows = holds.map(
     (hold) =>
       `<tr><td>${hold.factor}×</td><td>${hold.goodputPerSecond.toFixed(1)}/s (${(100 * hold.goodputOfKnee).toFixed(0)} % of the knee’s)</td>` +
-      `<td>${hold.latencyP99Ms ?? '–'}</td><td>${hold.refused}</td><td>${hold.refusedP99Ms ?? '–'}</td>` +
+      `<td>${hold.latencyP99Ms ?? '–'}</td><td>${hold.degraded}</td><td>${hold.refused}</td><td>${hold.refusedP99Ms ?? '–'}</td>` +
       `<td>${hold.recoverySeconds === null ? 'not seen' : `${hold.recoverySeconds} s`}</td></tr>`,
   );
-  return `<h2>Beyond the knee</h2><table><tr><th>held</th><th>goodput</th><th>p99 ms</th><th>refused</th><th>refused p99 ms</th><th>recovered after</th></tr>${rows.join('')}</table>`;
+  return `<h2>Beyond the knee</h2><table><tr><th>held</th><th>goodput</th><th>p99 ms</th><th>degraded</th><th>refused</th><th>refused p99 ms</th><th>recovered after</th></tr>${rows.join('')}</table>`;
 }

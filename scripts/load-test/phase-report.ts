@@ -101,7 +101,7 @@ export function phaseReport(
   const { total, seconds } = outcome;
   const { histograms } = total;
   const offered = total.sum('offered') - total.sum('abandoned');
-  const scheduledSeconds = Math.min(plan.durationMs, outcome.elapsedMs) / 1000;
+  const scheduledSeconds = Math.max(1, Math.min(plan.durationMs, outcome.elapsedMs)) / 1000;
   const good = total.sum(...goodFates(limits));
   const errors = errorsOf(total);
   const report: PhaseReport = {

@@ -9,25 +9,19 @@ const PLAIN_EVERY_SECONDS = 5;
 
 export class ProgressLine implements CampaignObserver {
   readonly #stream: NodeJS.WriteStream;
-  #label = '';
-  #totalSeconds = 0;
 
   constructor(stream: NodeJS.WriteStream = process.stderr) {
     this.#stream = stream;
   }
 
-  phaseStarts({ role, name }: PhaseLabel, plan: PhasePlan): void {
-    this.#label = role === name || role === 'rate' ? name : `${role} ${name}`;
-    this.#totalSeconds = plan.durationMs / 1000;
-  }
-
-  second(second: number, tally: Tally): void {
+  second(label: PhaseLabel, plan: PhasePlan, second: number, tally: Tally): void {
     const elapsed = second + 1;
-    const left = Math.max(0, Math.ceil(this.#totalSeconds - elapsed));
+    const total = Math.ceil(plan.durationMs / 1000);
+    if (elapsed > total) return;
     const { feed } = tally.histograms;
     const bad = tally.sum('failed', 'timedOut', 'wrong', 'unsent');
     const line =
-      `${this.#label}: ${elapsed}/${Math.ceil(this.#totalSeconds)} s, ${left} s left | ` +
+      `${titleOf(label)}: ${elapsed}/${total} s, ${total - elapsed} s left | ` +
       `${tally.sum('offered')} due, ${tally.sum('good', 'short')} good, ${tally.sum('degraded')} degraded, ` +
       `${tally.sum('refused')} refused, ${bad} bad | p50 ${ms(feed.at(50))} p99 ${ms(feed.at(99))} | ` +
       `${tally.inFlight} in flight`;
@@ -36,7 +30,7 @@ export class ProgressLine implements CampaignObserver {
   }
 
   phaseEnds(report: PhaseReport): void {
-    this.#write(`${describePhase(report, this.#label)}`);
+    this.#write(describePhase(report));
   }
 
   /** A line of its own. */
@@ -49,7 +43,11 @@ export class ProgressLine implements CampaignObserver {
   }
 }
 
-function describePhase(report: PhaseReport, label: string): string {
+function titleOf({ role, name }: PhaseLabel): string {
+  return role === name || role === 'rate' || role === 'recovery' ? name : `${role} ${name}`;
+}
+
+function describePhase(report: PhaseReport): string {
   const { latencyMs, cpu } = report;
   const verdict =
     report.void.length > 0
@@ -59,7 +57,7 @@ function describePhase(report: PhaseReport, label: string): string {
         : 'sustained';
   const service = cpu.serviceCores === null ? '' : `, service ${cpu.serviceCores.toFixed(2)} cores`;
   return (
-    `${label}: ${report.offeredPerSecond.toFixed(1)}/s due, ${report.goodputPerSecond.toFixed(1)}/s good, ` +
+    `${titleOf(report)}: ${report.offeredPerSecond.toFixed(1)}/s due, ${report.goodputPerSecond.toFixed(1)}/s good, ` +
     `p50 ${ms(latencyMs.p50)} p99 ${ms(latencyMs.p99)}, late p99 ${ms(report.latenessMs.p99)}` +
     `${service}, generator ${cpu.generatorCores.toFixed(2)} cores: ${verdict}`
   );

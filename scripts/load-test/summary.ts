@@ -16,8 +16,11 @@ export function describeResult(report: LoadTestReport): string {
     const recovered =
       hold.recoverySeconds === null ? 'not recovered' : `recovered after ${hold.recoverySeconds} s`;
     const share = `${(100 * hold.goodputOfKnee).toFixed(0)} % of the knee's goodput`;
+    const degraded = hold.degraded > 0 ? `, ${hold.degraded} degraded` : '';
     const refused = hold.refused > 0 ? `, ${hold.refused} refused (p99 ${hold.refusedP99Ms} ms)` : '';
-    lines.push(`held ${hold.factor}×: ${share}, p99 ${hold.latencyP99Ms ?? '–'} ms${refused}, ${recovered}`);
+    lines.push(
+      `held ${hold.factor}×: ${share}, p99 ${hold.latencyP99Ms ?? '–'} ms${degraded}${refused}, ${recovered}`,
+    );
   }
   const causes = new Map<string, number>();
   for (const phase of report.phases) {

@@ -65,13 +65,14 @@ export function svgPlot(plot: Plot): string {
     `<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - BOTTOM + 34}" text-anchor="middle">${escapeHtml(plot.x.label)}</text>`,
     `<text transform="translate(14 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">${escapeHtml(plot.y.label)}</text>`,
     ...(plot.marks ?? []).map(
-      ({ at, text }) =>
+      ({ at, text }, i) =>
         `<line class="mark" x1="${fixed(x.of(at))}" x2="${fixed(x.of(at))}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/>` +
-        `<text class="mark-text" x="${fixed(x.of(at) + 4)}" y="${TOP + 11}">${escapeHtml(text)}</text>`,
+        `<text class="mark-text" x="${fixed(x.of(at) + 4)}" y="${TOP + 11 + (i % 3) * 13}">${escapeHtml(text)}</text>`,
     ),
     ...plot.series.map((series) => seriesPath(series, x.of, y.of)),
     ...plot.series.map(({ name, style, dashed }, i) => {
-      const left = LEFT + i * 130;
+      const before = plot.series.slice(0, i).reduce((sum, { name: text }) => sum + 48 + 7 * text.length, 0);
+      const left = LEFT + before;
       const line = `<line class="s${style}${dashed ? ' dashed' : ''}" x1="${left}" x2="${left + 22}" y1="${HEIGHT - 12}" y2="${HEIGHT - 12}"/>`;
       return `${line}<text x="${left + 28}" y="${HEIGHT - 8}">${escapeHtml(name)}</text>`;
     }),

@@ -147,7 +147,7 @@ class Deep(nn.Module):
 
 
 def square(width: int) -> nn.Module:
-    """A map of a width onto itself; through a narrow layer where it is wide (the low-rank form of Wang et al., 2021)."""
+    """A map of a width onto itself; of low rank where it is wide (Wang et al., 2021)."""
     if width <= FULL_RANK_WIDTH:
         return nn.Linear(width, width)
     return nn.Sequential(nn.Linear(width, LOW_RANK, bias=False), nn.Linear(LOW_RANK, width))

@@ -131,10 +131,9 @@ class Search:
     def trial(self, settings: Settings, until: float, seed: int | None = None) -> bool:
         left = until - time.monotonic()
         same = [f.seconds for f in self.fits if f.settings.architecture == settings.architecture]
-        first = not any(f.settings.architecture == settings.architecture for f in self.fits)
-        if not first and left < WORTHWHILE * sum(same) / len(same):
+        # The first of an architecture is always begun: each is to be in the report.
+        if same and left < WORTHWHILE * sum(same) / len(same):
             return False
-        # Each architecture is tried at least once, whatever it costs the others.
         limit = max(min(self.limit, left), 0.5)
         result = fit(self.data, self.means, settings, self.seed if seed is None else seed, limit)
         self.fits.append(result)

@@ -132,8 +132,9 @@ describe('the service', () => {
   });
 
   it('gives two users with different tastes different feeds', async () => {
-    await call('POST', '/events', events('bo', 'like', ['cooking-0', 'cooking-1', 'cooking-2', 'cooking-3']));
-    await call('POST', '/events', events('cy', 'like', ['cycling-0', 'cycling-1', 'cycling-2', 'cycling-3']));
+    const first = (topic: string) => Array.from({ length: 10 }, (_, i) => `${topic}-${i}`);
+    await call('POST', '/events', events('bo', 'like', first('cooking')));
+    await call('POST', '/events', events('cy', 'like', first('cycling')));
     const [bo, cy] = await Promise.all([feed('bo', 'limit=10'), feed('cy', 'limit=10')]);
     expect(share(bo, 'cooking')).toBeGreaterThan(share(cy, 'cooking'));
     expect(share(cy, 'cycling')).toBeGreaterThan(share(bo, 'cycling'));
@@ -189,6 +190,14 @@ describe('the service', () => {
     await until(() => likes() >= 1);
     await new Promise((resolve) => setTimeout(resolve, 100));
     expect(likes()).toBe(1);
+  });
+
+  it('tells Prometheus what it serves', async () => {
+    const { payload } = await service.app.inject({ method: 'GET', url: '/metrics' });
+    expect(payload).toMatch(/^feedrank_generation_info\{generation="empty",search="exact"\} 1$/m);
+    expect(Number(/^feedrank_posts (\d+)$/m.exec(payload)![1])).toBeGreaterThan(100);
+    expect(payload).toMatch(/^feedrank_workers_available 1$/m);
+    expect(payload).toMatch(/^feedrank_stage_seconds_count\{stage="rank"\} [1-9]/m);
   });
 
   it('forgets an erased user', async () => {

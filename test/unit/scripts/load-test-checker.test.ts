@@ -81,6 +81,11 @@ describe('judgeFeed', () => {
     expect(judge(body).verdict).toBe('good');
   });
 
+  test('a wrong answer that is degraded too is wrong, and says what was replaced', () => {
+    const body = { ...withPost({ id: 'p0' }), degraded: ['user_edges_unavailable'] };
+    expect(judge(body).causes).toEqual(['wrong:repeated post (user_edges_unavailable)']);
+  });
+
   test('a sensitive post is right for who wants them', () => {
     expect(judge(withPost({}, { sensitive: true }), { showSensitive: true }).verdict).toBe('good');
   });

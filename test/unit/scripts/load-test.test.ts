@@ -147,6 +147,18 @@ describe('a run', () => {
     expect(html.includes('<b>Void.</b>')).toBe(report.void.length > 0);
   });
 
+  test('a service that is wrong before any load is not loaded', async () => {
+    const broken = await startFakeService((_user, limit, response) => {
+      json(response, 200, fakeFeed('somebody', limit));
+      return true;
+    });
+    const { code, error } = await loadTest(['--url', broken.base, '--rate', '50', '--duration', '1']);
+    await broken.close();
+    expect(code).toBe(1);
+    expect(error).toContain('is not right before any load: wrong:another user');
+    expect(broken.requests.filter((path) => path.startsWith('/feed/'))).toHaveLength(1);
+  });
+
   test('a late generator voids the run: exit 1, and both reports say so', async () => {
     // Stopped for a while and continued, the generator's process cannot keep its schedule.
     const stall = (pid: number) => {
