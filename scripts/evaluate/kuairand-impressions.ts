@@ -1,5 +1,6 @@
 // A KuaiRand folder as a table of impressions with what was known at each: static facts, and counters as of the moment.
 // Called by kuairand.ts.
+import { profileColumns, sinceLast } from './kuairand-facts.ts';
 import { readImpressionColumns, readSequences, readUsers, readVideos, type Video } from './kuairand-files.ts';
 import {
   asOfColumns,
@@ -15,8 +16,6 @@ const DAY_MS = 24 * 3_600_000;
 const ZONE_MS = 8 * 3_600_000;
 const HOURS = 3_600_000;
 const FOREVER = Number.POSITIVE_INFINITY;
-/** User columns with at most this many values are taken as categories, others with numbers as quantities. */
-const MOST_CATEGORIES = 400;
 
 export interface KuairandData {
   set: ImpressionSet;
@@ -28,7 +27,45 @@ export interface KuairandData {
   watched: { user: Int32Array; video: Int32Array; at: Float64Array };
   details: Map<string, Video>;
   tab: Int32Array;
+  describe(rows: KuairandRows, progress: (fraction: number) => void): Described;
 }
+
+/** Impressions as they were, or with other videos in their place; in the order of time. */
+export interface KuairandRows {
+  /** Row of the impression whose reader, moment and surface are taken. */
+  source: Int32Array;
+  video: Int32Array;
+  durationMs: Float64Array;
+}
+
+export type Described = Pick<ImpressionSet, 'numbers' | 'ids'>;
+
+interface VideoRows {
+  user: Int32Array;
+  video: Int32Array;
+  author: Int32Array;
+  tag: Int32Array;
+  music: Int32Array;
+}
+
+/** Keys whose impressions and outcomes are counted for good, besides video and user. */
+const SHOWN_KEYS = [
+  'author',
+  'tag',
+  'music',
+  'tab',
+  'length',
+  'user_author',
+  'user_tag',
+  'user_tab',
+  'user_length',
+  'video_tab',
+  'tag_tab',
+  'length_tab',
+  'tab_hour',
+] as const;
+/** Keys of the earlier watches. */
+const WATCHED_KEYS = ['video', 'author', 'tag', 'user', 'user_author', 'user_tag', 'user_video'] as const;
 
 export async function readKuairand(
   dir: string,
@@ -70,19 +107,17 @@ export async function readKuairand(
   const authorOf = detail((v) => v.author, codes.author);
   const tagOf = detail((v) => v.tag, codes.tag);
   const musicOf = detail((v) => v.music, codes.music);
+  const typeOf = detail((v) => v.type, codes.type);
+  const uploadOf = detail((v) => v.upload, codes.upload);
   const tab = Int32Array.from(sorted.tab, (value) => codes.tab.of(value));
   const hour = Int32Array.from(at, (ms) => codes.hour.of(Math.floor(((ms + ZONE_MS) % DAY_MS) / HOURS)));
-  const length = Int32Array.from(sorted.duration_ms, (ms) =>
-    codes.length.of(Number.isFinite(ms) ? Math.round(2 * Math.log2(1 + ms / 1000)) : null),
-  );
 
   const watched = await readSequences(dir, (id) => codes.user.of(id), videoCode);
-  const rowsOf = (userColumn: Int32Array, videoColumn: Int32Array) => {
+  const rowsOf = (userColumn: Int32Array, videoColumn: Int32Array): VideoRows => {
     const author = authorOf(videoColumn);
     const tag = tagOf(videoColumn);
     return { user: userColumn, video: videoColumn, author, tag, music: musicOf(videoColumn) };
   };
-  const own = rowsOf(user, video);
   const past = rowsOf(watched.user, watched.video);
 
   const outcome = (name: string, values: ArrayLike<number>) => ({
@@ -108,64 +143,113 @@ export async function readKuairand(
       outcome('social', social),
     ],
   };
-  const pairs = {
-    userAuthor: new Codes(),
-    userTag: new Codes(),
-    userTab: new Codes(),
-    videoTab: new Codes(),
-    userLength: new Codes(),
-    tabHour: new Codes(),
-    tagTab: new Codes(),
-    lengthTab: new Codes(),
+  const lengthOf = (ms: number) =>
+    codes.length.of(Number.isFinite(ms) ? Math.round(2 * Math.log2(1 + ms / 1000)) : null);
+  const since = sinceLast(user, at, codes.user.size);
+  const facts = profileColumns(profiles, sorted.user_id);
+
+  /** What the rows of `source` would have looked like with these videos, for which `durationMs` is given, in their place. */
+  const describe = (
+    { source, video: shown, durationMs }: KuairandRows,
+    progress: (fraction: number) => void,
+  ): Described => {
+    const of = (column: Int32Array) => Int32Array.from(source, (row) => column[row]);
+    const own = keyColumns(rowsOf(of(user), shown), of(tab), of(hour), Int32Array.from(durationMs, lengthOf));
+    const readers = {
+      rows: source.length,
+      at: Float64Array.from(source, (row) => at[row]),
+      codes: ({ name }: Key) => own[name as KeyName],
+    };
+    const numbers = asOfColumns(impressions, keys, readers, '', (f) => progress(0.7 * f));
+    const before = asOfColumns(watches, pastKeys, readers, 'watched_', (f) => progress(0.7 + 0.3 * f));
+    numbers.names.push(...before.names);
+    numbers.columns.push(...before.columns);
+    const add = (name: string, values: Float32Array) => {
+      numbers.names.push(name);
+      numbers.columns.push(values);
+    };
+    const id = (name: keyof typeof codes, column: Int32Array) => ({
+      name,
+      codes: column,
+      size: codes[name].size,
+    });
+    add(
+      'duration',
+      Float32Array.from(durationMs, (ms) => Math.log1p(Math.max(0, ms || 0) / 1000)),
+    );
+    add(
+      'upload_age',
+      Float32Array.from(shown, (code, i) => {
+        const uploadedAt = details.get(videos[code])?.uploadedAt ?? Number.NaN;
+        return Number.isFinite(uploadedAt)
+          ? Math.log1p(Math.max(0, at[source[i]] - uploadedAt) / DAY_MS)
+          : -1;
+      }),
+    );
+    const ofRow = (values: Float32Array) => Float32Array.from(source, (row) => values[row]);
+    add('since_last', ofRow(since));
+    for (const { name, values } of facts.numbers) add(name, ofRow(values));
+    const ids = [
+      id('user', own.user),
+      id('video', own.video),
+      id('author', own.author),
+      id('tag', own.tag),
+      id('tab', own.tab),
+      id('hour', of(hour)),
+      id('length', own.length),
+      id('type', typeOf(shown)),
+      id('upload', uploadOf(shown)),
+      ...facts.ids.map(({ name, codes: column, size }) => ({ name, codes: of(column), size })),
+    ];
+    return { numbers, ids };
   };
-  const key = (name: string, column: Int32Array, table: Codes, ...halfLivesMs: number[]): Key => ({
+
+  const pairs = {
+    user_author: new Codes(),
+    user_tag: new Codes(),
+    user_tab: new Codes(),
+    user_length: new Codes(),
+    user_video: new Codes(),
+    video_tab: new Codes(),
+    tag_tab: new Codes(),
+    length_tab: new Codes(),
+    tab_hour: new Codes(),
+  };
+  function keyColumns(row: VideoRows, tabs: Int32Array, hours: Int32Array, lengths: Int32Array) {
+    const pair = (name: keyof typeof pairs, a: Int32Array, b: Int32Array) => pairColumn(pairs[name], a, b);
+    return {
+      ...row,
+      tab: tabs,
+      length: lengths,
+      user_author: pair('user_author', row.user, row.author),
+      user_tag: pair('user_tag', row.user, row.tag),
+      user_tab: pair('user_tab', row.user, tabs),
+      user_length: pair('user_length', row.user, lengths),
+      user_video: pair('user_video', row.user, row.video),
+      video_tab: pair('video_tab', row.video, tabs),
+      tag_tab: pair('tag_tab', row.tag, tabs),
+      length_tab: pair('length_tab', lengths, tabs),
+      tab_hour: pair('tab_hour', tabs, hours),
+    };
+  }
+  type KeyName = keyof ReturnType<typeof keyColumns>;
+  const sizeOf = (name: KeyName) =>
+    (name in pairs ? pairs[name as keyof typeof pairs] : codes[name as keyof typeof codes]).size;
+  const own = keyColumns(rowsOf(user, video), tab, hour, Int32Array.from(sorted.duration_ms, lengthOf));
+  const unknown = new Int32Array(past.user.length).fill(-1);
+  const pastOwn = keyColumns(past, unknown, unknown, unknown);
+  const key = (of: Record<KeyName, Int32Array>, name: KeyName, ...halfLivesMs: number[]): Key => ({
     name,
-    codes: column,
-    size: table.size,
+    codes: of[name],
+    size: sizeOf(name),
     halfLivesMs,
   });
-  const pair = (name: string, table: Codes, a: Int32Array, b: Int32Array, ...halfLivesMs: number[]): Key => {
-    const column = pairColumn(table, a, b);
-    return { name, codes: column, size: table.size, halfLivesMs };
-  };
   const keys = [
-    key('video', own.video, codes.video, FOREVER, 12 * HOURS),
-    key('author', own.author, codes.author, FOREVER),
-    key('tag', own.tag, codes.tag, FOREVER),
-    key('music', own.music, codes.music, FOREVER),
-    key('user', own.user, codes.user, FOREVER, HOURS),
-    key('tab', tab, codes.tab, FOREVER),
-    key('length', length, codes.length, FOREVER),
-    pair('user_author', pairs.userAuthor, own.user, own.author, FOREVER),
-    pair('user_tag', pairs.userTag, own.user, own.tag, FOREVER),
-    pair('user_tab', pairs.userTab, own.user, tab, FOREVER),
-    pair('user_length', pairs.userLength, own.user, length, FOREVER),
-    pair('video_tab', pairs.videoTab, own.video, tab, FOREVER),
-    pair('tag_tab', pairs.tagTab, own.tag, tab, FOREVER),
-    pair('length_tab', pairs.lengthTab, length, tab, FOREVER),
-    pair('tab_hour', pairs.tabHour, tab, hour, FOREVER),
+    key(own, 'video', FOREVER, 12 * HOURS),
+    key(own, 'user', FOREVER, HOURS),
+    ...SHOWN_KEYS.map((name) => key(own, name, FOREVER)),
   ];
-  const numbers = asOfColumns(impressions, keys, { rows, at, codes: (k) => k.codes }, '', (f) =>
-    onProgress(0.7 * f),
-  );
-
-  const pastPairs = { userAuthor: new Codes(), userTag: new Codes(), userVideo: new Codes() };
-  const pastKeys: [Key, Int32Array][] = [
-    [key('video', past.video, codes.video, FOREVER), own.video],
-    [key('author', past.author, codes.author, FOREVER), own.author],
-    [key('tag', past.tag, codes.tag, FOREVER), own.tag],
-    [key('user', past.user, codes.user, FOREVER), own.user],
-  ];
-  for (const [name, table, a, b, c, d] of [
-    ['user_author', pastPairs.userAuthor, past.user, past.author, own.user, own.author],
-    ['user_tag', pastPairs.userTag, past.user, past.tag, own.user, own.tag],
-    ['user_video', pastPairs.userVideo, past.user, past.video, own.user, own.video],
-  ] as const) {
-    const column = pairColumn(table, a, b);
-    const readers = pairColumn(table, c, d);
-    pastKeys.push([{ name, codes: column, size: table.size, halfLivesMs: [FOREVER] }, readers]);
-  }
-  const readersOf = new Map(pastKeys);
+  const pastKeys = WATCHED_KEYS.map((name) => key(pastOwn, name, FOREVER));
   const watches: EventTable = {
     rows: watched.at.length,
     at: watched.at,
@@ -174,62 +258,8 @@ export async function readKuairand(
       { name: 'like', values: watched.liked },
     ],
   };
-  const before = asOfColumns(
-    watches,
-    pastKeys.map(([k]) => k),
-    { rows, at, codes: (k) => readersOf.get(k)! },
-    'watched_',
-    (f) => onProgress(0.7 + 0.3 * f),
-  );
-  numbers.names.push(...before.names);
-  numbers.columns.push(...before.columns);
-
-  const ids: ImpressionSet['ids'] = [
-    { name: 'user', codes: own.user, size: codes.user.size },
-    { name: 'video', codes: own.video, size: codes.video.size },
-    { name: 'author', codes: own.author, size: codes.author.size },
-    { name: 'tag', codes: own.tag, size: codes.tag.size },
-    { name: 'tab', codes: tab, size: codes.tab.size },
-    { name: 'hour', codes: hour, size: codes.hour.size },
-    { name: 'length', codes: length, size: codes.length.size },
-    column('type', (v) => v.type),
-    column('upload', (v) => v.upload),
-  ];
-  function column(name: 'type' | 'upload', pick: (v: Video) => string) {
-    return { name, codes: detail(pick, codes[name])(own.video), size: codes[name].size };
-  }
-  addNumber(
-    'duration',
-    Float32Array.from(sorted.duration_ms, (ms) => Math.log1p(Math.max(0, ms || 0) / 1000)),
-  );
-  addNumber(
-    'upload_age',
-    Float32Array.from(video, (code, i) => {
-      const uploadedAt = details.get(videos[code])?.uploadedAt ?? Number.NaN;
-      return Number.isFinite(uploadedAt) ? Math.log1p(Math.max(0, at[i] - uploadedAt) / DAY_MS) : -1;
-    }),
-  );
-  addNumber('since_last', sinceLast(user, at, codes.user.size));
-  function addNumber(name: string, values: Float32Array) {
-    numbers.names.push(name);
-    numbers.columns.push(values);
-  }
-  for (const [name, values] of profiles) {
-    const texts = [...sorted.user_id].map((id) => values.get(String(id)) ?? '');
-    const distinct = new Set(texts);
-    if (distinct.size < 2) continue;
-    if (distinct.size <= MOST_CATEGORIES) {
-      const table = new Codes();
-      const columnCodes = Int32Array.from(texts, (text) => table.of(text));
-      ids.push({ name: `profile_${name}`, codes: columnCodes, size: table.size });
-    }
-    if (distinct.size > 20 && texts.every((text) => text === '' || Number.isFinite(Number(text)))) {
-      addNumber(
-        `profile_${name}`,
-        Float32Array.from(texts, (text) => Math.log1p(Math.max(0, Number(text)))),
-      );
-    }
-  }
+  const every = { source: Int32Array.from(user, (_, row) => row), video, durationMs: sorted.duration_ms };
+  const { numbers, ids } = describe(every, onProgress);
   const label = (name: string, values: Float64Array) => ({
     name,
     values: Uint8Array.from(values, (value) => (value === 1 ? 1 : 0)),
@@ -257,6 +287,7 @@ export async function readKuairand(
     watched,
     details,
     tab,
+    describe,
   };
 }
 
@@ -267,13 +298,4 @@ export function splitDays(at: Float64Array): { validationFromMs: number; testFro
   const testFromMs = Math.floor((last + ZONE_MS) / DAY_MS) * DAY_MS - ZONE_MS;
   if (testFromMs - 1.5 * DAY_MS > first) return { validationFromMs: testFromMs - DAY_MS, testFromMs };
   return { validationFromMs: last - 0.4 * (last - first), testFromMs: last - 0.2 * (last - first) };
-}
-
-function sinceLast(user: Int32Array, at: Float64Array, users: number): Float32Array {
-  const last = new Float64Array(users).fill(Number.NaN);
-  return Float32Array.from(user, (code, i) => {
-    const ms = at[i] - last[code];
-    last[code] = at[i];
-    return Number.isNaN(ms) ? 12 : Math.log1p(ms / 1000);
-  });
 }

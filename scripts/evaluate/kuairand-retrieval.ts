@@ -7,6 +7,8 @@ import { mulberry32 } from './retrieval-data.ts';
 
 const CUTS = [100, 200, 1000] as const;
 const NEGATIVES = 60;
+/** Videos handed to ranking, as by the service. */
+const LIST_SIZE = 1000;
 const VALIDATION_CLICKS = 1500;
 
 export interface RetrievalOptions {
@@ -15,6 +17,8 @@ export interface RetrievalOptions {
   onProgress?(fraction: number): void;
   /** Sees the 0-based rank that each tested click got from the retrieval. */
   onRank?(row: number, rank: number): void;
+  /** Requests whose retrieved list is kept for the second stage, at most: of the validation, and of the test. */
+  listRequests?: { validation: number; test: number };
 }
 
 export interface RecallFigures {
@@ -24,7 +28,19 @@ export interface RecallFigures {
   'ndcg@50': number;
 }
 
+/** What the retrieval hands to ranking, request after request; `size` rows each, the best first. */
+export interface RetrievedLists {
+  requests: { validation: number; test: number };
+  size: number;
+  /** Row of the click that the list is for. [lists] */
+  source: number[];
+  video: Int32Array[];
+  /** Log-probability by the list ranker, up to a constant of the list. */
+  score: Float64Array[];
+}
+
 export interface RetrievalFigures {
+  lists: RetrievedLists;
   clicks: number;
   videos: number;
   retrieval: RecallFigures;
@@ -74,12 +90,36 @@ export function replayRetrieval(data: KuairandData, options: RetrievalOptions): 
   const test = { retrieval: new Tally(), popularity: new Tally(), decayed: new Tally() };
   let ranker = rankers[0];
   let chosen = false;
+  const lists: RetrievedLists = {
+    requests: { validation: 0, test: 0 },
+    size: Math.min(LIST_SIZE, model.videos),
+    source: [],
+    video: [],
+    score: [],
+  };
+  const keepList = (row: number) => {
+    const order = Array.from({ length: model.videos }, (_, v) => v).sort(
+      (a, b) => scores[b] - scores[a] || a - b,
+    );
+    const video = Int32Array.from(order.slice(0, lists.size));
+    lists.source.push(row);
+    lists.video.push(video);
+    lists.score.push(Float64Array.from(video, (v) => scores[v]));
+  };
 
   const first = (fromMs: number) => set.at.findIndex((at) => at >= fromMs);
   const [validationFrom, testFrom] = [first(set.validationFromMs), first(set.testFromMs)];
   const count = (from: number, end: number) => clicked.subarray(from, end).reduce((a, b) => a + b, 0);
   const validationShare = VALIDATION_CLICKS / Math.max(1, count(validationFrom, testFrom));
   const testShare = options.testClicks / Math.max(1, count(testFrom, set.rows));
+
+  const tested = Math.min(options.testClicks, count(testFrom, set.rows));
+  const validated = Math.min(VALIDATION_CLICKS, count(validationFrom, testFrom));
+  // Spread evenly over each period.
+  const listShare = {
+    validation: (options.listRequests?.validation ?? 0) / Math.max(1, validated),
+    test: (options.listRequests?.test ?? 0) / Math.max(1, tested),
+  };
 
   const matrix = new Float32Array(model.videos * FEATURES);
   const scores = new Float64Array(model.videos);
@@ -118,12 +158,21 @@ export function replayRetrieval(data: KuairandData, options: RetrievalOptions): 
           each.score(matrix, model.videos, scores);
           tallies[k].add(rankIn(scores, click.video));
         });
+        // By the latest ranker that was tried: which is best is not known yet.
+        if (draw < Math.min(1, validationShare) * listShare.validation) {
+          lists.requests.validation++;
+          keepList(row);
+        }
       }
       if (row >= testFrom && draw < testShare) {
         fillAll(click);
         ranker.score(matrix, model.videos, scores);
         const rank = rankIn(scores, click.video);
         test.retrieval.add(rank);
+        if (draw < Math.min(1, testShare) * listShare.test) {
+          lists.requests.test++;
+          keepList(row);
+        }
         options.onRank?.(row, rank);
         test.popularity.add(rankIn(model.popularity(0), click.video));
         test.decayed.add(rankIn(model.popularity(1), click.video));
@@ -140,6 +189,7 @@ export function replayRetrieval(data: KuairandData, options: RetrievalOptions): 
     start = end;
   }
   return {
+    lists,
     clicks: test.retrieval.clicks,
     videos: model.videos,
     retrieval: test.retrieval.figures,

@@ -3,6 +3,7 @@ import { type Command, integerFlag, runCommand, textFlag, UsageError } from '../
 import { startProgress } from '../import/progress.ts';
 import { ensurePython } from '../train/python-env.ts';
 import { readKuairand } from './kuairand-impressions.ts';
+import { writeLists } from './kuairand-lists.ts';
 import { type RecallFigures, replayRetrieval } from './kuairand-retrieval.ts';
 import { signed, tableRow } from './replay-table.ts';
 import { trainOnImpressions } from './replay-trainer.ts';
@@ -19,13 +20,16 @@ const HELP = `usage: npm run evaluate -- kuairand --path DIR [flags]
 
 The test is the last day (in China) of the folder; settings are chosen on the day before. Ranking: pooled AUC of click,
 long_view and like over all impressions, LightGBM on the same features beside it. Retrieval: for each clicked video, its
-rank among all videos by what was known before the click; popularity beside it. Counters go on through the test: each
+rank among all videos by what was known before the click; popularity beside it. Two stages: NDCG@50 of 1000 retrieved videos
+ordered by retrieval, by the ranker's click probability, and by both, weighted as chosen on the day before. Counters go on through the test: each
 impression reads what was known strictly before it. Needs Python with scripts/train/requirements.txt: FEEDRANK_PYTHON, or
 an environment that is made on first use.`;
 
 const TARGETS: Record<string, number> = { click: 0.765, long_view: 0.765, like: 0.875 };
 const LIGHTGBM_MARGIN = 0.003;
 const RECALL_MARGIN = 0.04;
+/** Retrieved lists that are ranked: to choose the weight of the two stages, and to test it. */
+const LIST_REQUESTS = { validation: 200, test: 400 };
 const RECALLS = ['recall@100', 'recall@200', 'recall@1000'] as const;
 
 const command: Command = {
@@ -54,10 +58,23 @@ const command: Command = {
     const retrieved = replayRetrieval(data, {
       testClicks,
       seed,
+      listRequests: LIST_REQUESTS,
       onProgress: (fraction) => search.update(fraction, Math.round(fraction * data.set.rows)),
     });
     search.stop();
-    const trained = await trainOnImpressions(data.set, { listwise: false, seed, threads, minutes });
+    const describe = startProgress('kuairand: lists');
+    const { lists, ...recalls } = retrieved;
+    const trained = await trainOnImpressions(data.set, {
+      listwise: false,
+      seed,
+      threads,
+      minutes,
+      writeLists: async (folder) => {
+        await writeLists(folder, data, lists, (fraction) => describe.update(fraction, 0));
+        describe.update(1, lists.source.length * lists.size);
+        describe.stop();
+      },
+    });
 
     const table = [tableRow('ranking, AUC', 'feedrank', 'LightGBM', 'target', 'difference')];
     const ranking: Record<string, object> = {};
@@ -81,6 +98,13 @@ const command: Command = {
       };
       table.push(tableRow(name, value, ...floors, target, signed(value - target)));
     }
+    const stages = trained.twoStage;
+    if (stages) {
+      const target = Math.max(stages.retrieval, stages.ranking);
+      table.push(tableRow('two stages', 'feedrank', 'retrieval', 'ranking', 'target', 'difference'));
+      const alone = [stages.retrieval, stages.ranking];
+      table.push(tableRow('NDCG@50', stages.twoStage, ...alone, target, signed(stages.twoStage - target)));
+    }
     process.stderr.write(`${table.join('\n')}\n`);
     return {
       auc_click: trained.auc.click,
@@ -88,7 +112,8 @@ const command: Command = {
       auc_like: trained.auc.like,
       ...pick(retrieved.retrieval),
       ranking,
-      retrieval: { ...retrieval, ...retrieved },
+      retrieval: { ...retrieval, ...recalls },
+      twoStage: stages,
       testFrom: new Date(data.set.testFromMs).toISOString(),
       impressions: data.set.rows,
       rejected: data.rejected,

@@ -42,7 +42,8 @@ export interface AsOfColumns {
 
 /**
  * For each key and half-life: ln(1 + impressions), then ln(smoothed rate) of each outcome. A row reads rows whose
- * outcomes were known at a smaller time than its own `readAt`; `readCodes` are the keys of the readers. Rows of the
+ * outcomes were known at a smaller time than its own `readAt`; `codes(key)` are the keys of the readers, in their order
+ * (earliest first); one that no event has reads zeros. Rows of the
  * same time never see each other.
  */
 export function asOfColumns(
@@ -91,13 +92,14 @@ export function asOfColumns(
         }
       }
     }
-    for (const { codes, counts, written } of groups) {
+    for (const { key, codes, counts, written } of groups) {
       const code = codes[row];
-      const shown = code < 0 ? 0 : counts[0].value(code, at);
+      const known = code >= 0 && code < key.size;
+      const shown = known ? counts[0].value(code, at) : 0;
       written[0][row] = Math.log1p(shown);
       for (let o = 0; o < outcomes.length; o++) {
         const rate = (overall[o] + 1) / (learned + 20);
-        const had = code < 0 ? 0 : counts[o + 1].value(code, at);
+        const had = known ? counts[o + 1].value(code, at) : 0;
         written[o + 1][row] = Math.log((had + PRIOR * rate) / (shown + PRIOR) + LEAST_RATE);
       }
     }
@@ -176,7 +178,8 @@ export async function writeImpressions(dir: string, set: ImpressionSet): Promise
   await writeFile(join(dir, 'meta.json'), JSON.stringify(meta));
 }
 
-function rowMajor<T extends Column>(columns: readonly Column[], out: T): T {
+/** [columns][rows] into `out` [rows, columns]. */
+export function rowMajor<T extends Column>(columns: readonly Column[], out: T): T {
   const width = columns.length;
   columns.forEach((column, c) => {
     for (let row = 0; row < column.length; row++) out[row * width + c] = column[row];

@@ -1,5 +1,5 @@
 // Hands a table of impressions to the Python trainer and reads its figures. Called by kuairand.ts and ebnerd.ts.
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runTrainer } from '../train/run-trainer.ts';
@@ -12,6 +12,8 @@ export interface TrainerFigures {
   testRows: number;
   trainRows: number;
   trainSeconds: number;
+  /** NDCG@50 of the retrieved lists, where lists were given. */
+  twoStage?: { retrieval: number; ranking: number; twoStage: number; weight: number; lists: number };
   [key: string]: unknown;
 }
 
@@ -21,6 +23,8 @@ export interface TrainerOptions {
   seed: number;
   threads: number;
   minutes: number;
+  /** Writes retrieved lists, which the trained ranker is to order, into the folder it is given. */
+  writeLists?(dir: string): Promise<void>;
 }
 
 /** Throws the trainer's last line where it fails. */
@@ -33,6 +37,12 @@ export async function trainOnImpressions(
     await writeImpressions(dir, set);
     const json = join(dir, 'figures.json');
     const args = ['--data', dir, '--json', json, '--minutes', String(options.minutes)];
+    if (options.writeLists) {
+      const lists = join(dir, 'lists');
+      await mkdir(lists);
+      await options.writeLists(lists);
+      args.push('--lists', lists);
+    }
     if (options.listwise) args.push('--listwise');
     const { seed, threads } = options;
     await runTrainer('evaluate_impressions.py', { seed, threads, epochs: undefined }, args);

@@ -17,8 +17,8 @@ from ctr_means import Means
 from ctr_models import ARCHITECTURES, Settings
 
 LADDERS: dict[str, tuple] = {
-    'l2': (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 5e-2, 1e-1, 2e-1),
     'means': (False, True),
+    'l2': (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 5e-2, 1e-1, 2e-1),
     'dropout': (0.0, 0.2, 0.4, 0.6),
     'min_count': (1, 2, 5, 10),
     'dim': (4, 10, 20, 40, 64),
@@ -78,8 +78,7 @@ class Search:
             pass
         found = self.best[scout].settings
         for architecture in ARCHITECTURES[1:]:
-            start = replace(STARTS[architecture], **{name: getattr(found, name) for name in SHARED})
-            self.trial(start, self.until)
+            self.trial(shared_of(found, STARTS[architecture]), self.until)
         open_ones = set(ARCHITECTURES)
         while open_ones and time.monotonic() < self.until:
             architecture = self.least_served(open_ones)
@@ -102,16 +101,23 @@ class Search:
         """Tries the next neighbour of an architecture's best; False when none is left or there is no time for it."""
         known = self.best.get(architecture)
         start = known.settings if known else STARTS[architecture]
-        for settings, move in self.neighbours(start):
+        for settings, move in [*self.leading(start), *self.neighbours(start)]:
             if settings in self.tried:
                 continue
             before = known.auc if known else -1.0
             if not self.trial(settings, until):
                 return False
-            if self.best[architecture].auc > before:
+            if self.best[architecture].auc > before and move is not None:
                 self.direction[architecture] = move
             return True
         return False
+
+    def leading(self, settings: Settings) -> list[tuple[Settings, None]]:
+        """What the best architecture so far has found, carried over."""
+        if not self.best:
+            return []
+        best = max(self.best.values(), key=lambda f: f.auc).settings
+        return [(shared_of(best, settings), None)]
 
     def neighbours(self, settings: Settings):
         ladders = {**LADDERS, **STRUCTURES[settings.architecture]}
@@ -150,6 +156,10 @@ class Search:
         ranked = sorted(architectures, key=lambda a: -self.best[a].auc)
         spent = {a: sum(f.seconds for f in self.fits if f.settings.architecture == a) for a in ranked}
         return min(ranked, key=lambda a: spent[a] * (ranked.index(a) + 1))
+
+
+def shared_of(found: Settings, own: Settings) -> Settings:
+    return replace(own, **{name: getattr(found, name) for name in SHARED})
 
 
 def first_batch(data: CtrData, dim: int) -> int:

@@ -15,6 +15,7 @@ import lightgbm as lgb
 import numpy as np
 import torch
 import torch.nn.functional as F
+from evaluate_lists import RetrievedLists
 from torch import Tensor, nn
 
 CLIP = 4.0
@@ -105,16 +106,16 @@ class Fitter:
     def __init__(self, table: Table, listwise: bool, threads: int):
         self.table, self.listwise = table, listwise
         torch.set_num_threads(threads)
-        # An id never seen in training reads the row of the unknown, which id dropout trains.
-        self.columns: list[int] = []
 
     def chosen(self, wide: bool) -> list[int]:
         return [k for k, size in enumerate(self.table.sizes) if wide or size <= MOST_CATEGORIES]
 
-    def known_ids(self, columns: list[int], end: int) -> np.ndarray:
-        ids = self.table.ids[:, columns].copy()
+    def known_ids(self, columns: list[int], end: int, ids: np.ndarray | None = None) -> np.ndarray:
+        """The chosen columns of `ids` [N, K] (default: the table's), rare ones as unknown by the rows before `end`."""
+        trained = self.table.ids[:end, columns]
+        ids = (self.table.ids if ids is None else ids)[:, columns].copy()
         for c in range(ids.shape[1]):
-            counts = np.bincount(ids[:end, c] + 1, minlength=int(ids[:, c].max()) + 2)
+            counts = np.bincount(trained[:, c] + 1, minlength=self.table.sizes[columns[c]] + 1)
             ids[counts[ids[:, c] + 1] < 3, c] = -1
         return ids
 
@@ -162,7 +163,7 @@ class Fitter:
                 optimiser.step()
                 schedule.step()
             if validate is not None:
-                reached = self.metric(self.scores(net, columns, ids, validate), validate)
+                reached = self.metric(self.scores(net, ids, validate), validate)
                 mean = float(np.mean(list(reached.values())))
                 say(f'epoch {epoch + 1}: validation AUC {mean:.4f}')
                 if mean > best:
@@ -176,13 +177,15 @@ class Fitter:
             net.load_state_dict(best_state)
         return net, columns, ids, best_epoch, best
 
-    def scores(self, net: Net, columns: list[int], ids: np.ndarray, rows: slice) -> np.ndarray:
+    def scores(self, net: Net, ids: np.ndarray, rows: slice, numbers: np.ndarray | None = None) -> np.ndarray:
+        """Logits [rows, labels]; `ids` hold the columns that the net embeds, `numbers` default to the table's."""
+        numbers = self.table.numbers if numbers is None else numbers
         net.eval()
         parts = []
         with torch.no_grad():
             for start in range(rows.start, rows.stop, EVALUATION_ROWS):
                 part = slice(start, min(rows.stop, start + EVALUATION_ROWS))
-                parts.append(net(torch.from_numpy(self.table.numbers[part]), torch.from_numpy(ids[part])).numpy())
+                parts.append(net(torch.from_numpy(numbers[part]), torch.from_numpy(ids[part])).numpy())
         return np.concatenate(parts)
 
     def metric(self, scores: np.ndarray, rows: slice) -> dict[str, float]:
@@ -237,6 +240,7 @@ def main() -> None:
     cli.add_argument('--data', type=Path, required=True)
     cli.add_argument('--json', type=Path, required=True)
     cli.add_argument('--listwise', action='store_true', help='metric: mean AUC within a group; loss: softmax over it too')
+    cli.add_argument('--lists', type=Path, help='folder with retrieved lists: their NDCG@50 by each stage and by both')
     cli.add_argument('--seed', type=int, default=1)
     cli.add_argument('--threads', type=int, default=1)
     cli.add_argument('--minutes', type=float, default=15)
@@ -249,29 +253,33 @@ def main() -> None:
     table = Table(args.data)
     fitter = Fitter(table, args.listwise, args.threads)
     validation, test = slice(table.train, table.test), slice(table.test, table.meta['rows'])
-    trials = []
+    trials, nets = [], []
     for k, setting in enumerate(SETTINGS):
         # The first is always tried; a later one where a third of the time is left for the final fit.
         until = began + args.minutes * 60 * 0.5
         if trials and time.monotonic() > until:
             break
         say(f'setting {k + 1} of {len(SETTINGS)}: {setting}')
-        *_, epochs, reached = fitter.fit(setting, table.train, EPOCHS, args.seed, validation, until, say)
+        net, _, _, epochs, reached = fitter.fit(setting, table.train, EPOCHS, args.seed, validation, until, say)
+        nets.append(net)
         trials.append({'setting': setting, 'epochs': epochs, 'validationAuc': reached})
     chosen = max(trials, key=lambda t: t['validationAuc'])
-    scores = 0
+    lists = RetrievedLists(args.lists, table) if args.lists else None
+    if lists:
+        lists.tune(fitter, nets[trials.index(chosen)], chosen['setting'])
+    scores, finals = 0, []
     for member in range(MEMBERS):
         if member > 0 and time.monotonic() > began + args.minutes * 60 * 0.85:
             break
         say(f'final fit {member + 1} of {MEMBERS}: {chosen["setting"]}, {chosen["epochs"]} epochs')
         net, columns, ids, _, _ = fitter.fit(chosen['setting'], table.test, chosen['epochs'], args.seed + member, None, 0, say)
-        scores = scores + 1 / (1 + np.exp(-fitter.scores(net, columns, ids, test)))
+        finals.append(net)
+        scores = scores + 1 / (1 + np.exp(-fitter.scores(net, ids, test)))
     scores = scores / (member + 1)
     say('LightGBM')
     yardstick = np.stack(
         [lightgbm_scores(table, h, args.listwise, args.seed, args.threads, fitter) for h in range(table.labels.shape[1])], axis=1
     )
-    scores.astype(np.float32).tofile(args.data / 'scores.f32')
     figures = {
         'auc': fitter.metric(scores, test),
         'lightgbm': fitter.metric(yardstick, test),
@@ -285,6 +293,9 @@ def main() -> None:
         'ids': len(table.sizes),
         'trainSeconds': round(time.monotonic() - began),
     }
+    if lists:
+        figures['twoStage'] = lists.test(fitter, finals, chosen['setting'])
+        say(f'two stages: {figures["twoStage"]}')
     args.json.write_text(json.dumps(figures, indent=2))
     say(f'AUC {figures["auc"]}, LightGBM {figures["lightgbm"]}')
 

@@ -55,6 +55,9 @@ function synthetic(seed: number): KuairandData {
     } as KuairandData['watched'],
     details: new Map(videos.map((id, v) => [id, detail(v)])),
     tab: new Int32Array(ROWS),
+    describe: () => {
+      throw new Error('not asked for');
+    },
   };
 }
 
@@ -132,6 +135,8 @@ describe(`evaluate kuairand${REASON}`, () => {
       expect(figures.impressions).toBe(2500);
       expect(figures.auc_click).toBeGreaterThan(0.7);
       expect(figures['recall@100']).toBe(1);
+      expect(figures.twoStage.lists).toBeGreaterThan(50);
+      expect(figures.twoStage.twoStage).toBeGreaterThan(0);
       expect(Object.keys(figures.ranking)).toEqual(['click', 'long_view', 'like']);
     },
     120_000,
