@@ -45,10 +45,10 @@ const COLUMNS: Column[] = [
 
 export function feedTable(posts: readonly PrintedPost[], nowMs: number): string {
   const line = (cells: string[]) => `  ${cells.join('  ').trimEnd()}`;
-  const header = line(COLUMNS.map(({ title, width, align }) => fit(title, width, align)));
+  const header = line(COLUMNS.map(({ title, width, align }) => clip(title, width, align)));
   const rule = line(COLUMNS.map(({ width }) => '─'.repeat(width)));
   const rows = posts.map((post) =>
-    line(COLUMNS.map(({ cell, width, align }) => fit(cell(post, nowMs), width, align))),
+    line(COLUMNS.map(({ cell, width, align }) => clip(cell(post, nowMs), width, align))),
   );
   return [header, rule, ...rows].join('\n');
 }
@@ -61,7 +61,7 @@ export function age(ms: number): string {
   return hours < 48 ? `${hours}h` : `${Math.round(hours / 24)}d`;
 }
 
-function fit(text: string, width: number, align?: 'right'): string {
+function clip(text: string, width: number, align?: 'right'): string {
   const characters = [...text];
   if (characters.length > width) return `${characters.slice(0, width - 1).join('')}…`;
   return align === 'right' ? text.padStart(width) : text + ' '.repeat(width - characters.length);

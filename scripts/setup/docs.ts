@@ -50,7 +50,8 @@ export function configurationTable(): string {
 
 export function envExample(): string {
   const lines = settings().map(
-    ({ name, values, fallback, description }) => `# ${description} (${values})\n#${name}=${name in MACHINE_DEFAULTS ? '' : fallback}\n`,
+    ({ name, values, fallback, description }) =>
+      `# ${description} (${values})\n#${name}=${name in MACHINE_DEFAULTS ? '' : fallback}\n`,
   );
   return `# Generated from src/config.ts by scripts/setup/docs.ts.\n\n${lines.join('\n')}`;
 }

@@ -34,6 +34,11 @@ FLOOR_PENALTIES = (1e-5, 1e-3, 1e-7, 1e-2)
 FLOOR_RATE = 5e-3
 # Models that the combination is chosen from.
 POOL = 20
+UNUSED = {
+    'LR': ('dim', 'dropout', 'hidden', 'parts', 'means'),
+    'FM': ('dropout', 'hidden', 'parts', 'means'),
+    'MLP': ('parts',),
+}
 JSON_NAMES = {
     'dim': 'embeddingDim',
     'l2': 'embeddingL2',
@@ -158,7 +163,7 @@ def architecture_row(row: dict, best: Fit, search: Search) -> dict:
 
 
 def settings_of(f: Fit) -> dict:
-    unused = {'parts'} if f.settings.architecture in ('MLP', *FLOORS) else set()
+    unused = UNUSED.get(f.settings.architecture, ())
     return {JSON_NAMES.get(k, k): v for k, v in asdict(f.settings).items() if k not in unused}
 
 

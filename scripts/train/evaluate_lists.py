@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 # Weights of the ranker's log-odds against the retrieval's log-probability; 0 is the retrieval alone.
-WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 4.0)
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 4.0, 16.0)
 TOP = 50
 
 

@@ -9,7 +9,9 @@ describe('generated documentation', () => {
 
   it('names only commands that package.json has', () => {
     const { scripts } = JSON.parse(readFileSync('package.json', 'utf8'));
-    const text = ['README.md', 'ARCHITECTURE.md', 'docs/DATA-FORMAT.md'].map((path) => readFileSync(path, 'utf8')).join();
+    const text = ['README.md', 'ARCHITECTURE.md', 'docs/DATA-FORMAT.md']
+      .map((path) => readFileSync(path, 'utf8'))
+      .join();
     const named = [...text.matchAll(/npm run ([a-z:-]+)/g)].map(([, name]) => name);
     expect(named.length).toBeGreaterThan(5);
     for (const name of new Set(named)) expect(Object.keys(scripts), name).toContain(name);

@@ -89,7 +89,7 @@ describe.skipIf(!PYTHON)(`evaluate ctr, training${REASON}`, () => {
     const files = { train: clicks(3000, 1), validation: clicks(600, 2), test: clicks(600, 3) };
     const path = await makeFolder('columns', files);
     const json = join(folder, 'columns.json');
-    expect(await train(['--path', path, '--budget-minutes', '0.25', '--threads', '1', '--json', json])).toBe(
+    expect(await train(['--path', path, '--budget-minutes', '0.2', '--threads', '1', '--json', json])).toBe(
       0,
     );
     const result = JSON.parse(await readFile(json, 'utf8')) as CtrResult & {
