@@ -57,16 +57,20 @@ export class SlidingCounts {
   }
 }
 
+const WEIGHTS = [0.03, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2];
+
 export interface FloorSetting {
   /** Index of the half-life among the model's. */
   halfLife: number;
+  /** Which of `Gathered.together`. */
+  together: number;
   /** Weight of co-occurrence against the share of clicks. */
   weight: number;
 }
 
 export function floorSettings(model: ClickModel): FloorSetting[] {
   return model.popular.flatMap((_, halfLife) =>
-    [0.03, 0.1, 0.3, 1, 3].map((weight) => ({ halfLife, weight })),
+    [0, 1, 2].flatMap((together) => WEIGHTS.map((weight) => ({ halfLife, together, weight }))),
   );
 }
 
@@ -74,13 +78,13 @@ export function floorSettings(model: ClickModel): FloorSetting[] {
 export function floorScores(
   model: ClickModel,
   gathered: Gathered,
-  { halfLife, weight }: FloorSetting,
+  { halfLife, together, weight }: FloorSetting,
   scores: Float64Array,
 ): void {
   const counts = model.popular[halfLife];
   const total = counts.rawTotal > 0 ? 1 / counts.rawTotal : 0;
   for (let c = 0; c < gathered.count; c++) {
-    scores[c] = counts.raw[gathered.items[c]] * total + weight * gathered.together[c];
+    scores[c] = counts.raw[gathered.items[c]] * total + weight * gathered.together[together][c];
   }
 }
 

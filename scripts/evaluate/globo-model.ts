@@ -37,8 +37,8 @@ export interface Gathered {
   items: Int32Array;
   /** [count, features] */
   matrix: Float32Array;
-  /** Probability-like co-occurrence with the session, for the floor. [count] */
-  together: Float64Array;
+  /** Rates of co-occurrence for the floor: with the last click over 4 h and 48 h, with the session over 48 h. [3][count] */
+  together: Float64Array[];
 }
 
 export class ClickModel {
@@ -85,7 +85,7 @@ export class ClickModel {
       count: 0,
       items: new Int32Array(articles),
       matrix: new Float32Array(4096 * this.features),
-      together: new Float64Array(articles),
+      together: Array.from({ length: 3 }, () => new Float64Array(articles)),
     };
   }
 
@@ -230,7 +230,9 @@ export class ClickModel {
       }
       matrix[f++] = Math.log(session[item] + 0.02 * share + LEAST_SHARE);
       matrix[f++] = older.length > 0 ? Math.log((earlier[item] + 0.2 * share) / share) : 0;
-      together[c] = session[item];
+      together[0][c] = lastFast[item];
+      together[1][c] = lastSlow[item];
+      together[2][c] = session[item];
       matrix[f++] = Math.log((atMs - this.#firstAt[item]) / HOUR_MS + 0.05);
       const readAt = this.#readAt(reader.user, item);
       matrix[f++] = Number.isNaN(readAt) ? 0 : 1;

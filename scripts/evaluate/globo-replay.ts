@@ -41,7 +41,7 @@ export interface ReplayFigures {
   candidateRecall: number;
   candidatesMean: number;
   trainedOn: number;
-  chosen: { hidden: number; rate: number; floor: { halfLifeMs: number; weight: number } };
+  chosen: { hidden: number; rate: number; floor: { halfLifeMs: number; together: string; weight: number } };
   validation: { targets: number; rankers: { hidden: number; rate: number; hr20: number }[]; floor: number };
 }
 
@@ -202,8 +202,9 @@ export function replayClicks(stream: ClickStream, split: ReplaySplit, options: R
   };
 }
 
-function describeFloor(model: ClickModel, { halfLife, weight }: FloorSetting) {
-  return { halfLifeMs: model.popular[halfLife].halfLifeMs, weight };
+function describeFloor(model: ClickModel, { halfLife, together, weight }: FloorSetting) {
+  const kinds = ['last click, 4 h', 'last click, 48 h', 'session, 48 h'];
+  return { halfLifeMs: model.popular[halfLife].halfLifeMs, together: kinds[together], weight };
 }
 
 /** 1 for a click that follows another in its session and opens an article the session had not opened. */

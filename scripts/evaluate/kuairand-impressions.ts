@@ -76,7 +76,6 @@ export async function readKuairand(
   const { sorted, rejected } = await readImpressionColumns(dir);
   const rows = sorted.time_ms.length;
   const at = sorted.time_ms;
-
   const codes = {
     user: new Codes(),
     video: new Codes(),
@@ -264,7 +263,6 @@ export async function readKuairand(
     name,
     values: Uint8Array.from(values, (value) => (value === 1 ? 1 : 0)),
   });
-  const split = splitDays(at);
   return {
     set: {
       rows,
@@ -278,7 +276,7 @@ export async function readKuairand(
         label('long_view', sorted.long_view),
         label('like', sorted.is_like),
       ],
-      ...split,
+      ...splitDays(at),
     },
     rejected,
     users: codes.user.size,

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from evaluate_lists import RetrievedLists
+from ranker_metrics import auc
 from torch import Tensor, nn
 
 CLIP = 4.0
@@ -53,16 +54,6 @@ class Table:
             for part in (slice(0, self.train), slice(self.train, self.test), slice(self.test, n)):
                 if len(np.unique(self.labels[part, h])) < 2:
                     raise SystemExit(f'label {name} has one class only in training, validation or test')
-
-
-def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
-    """Area under the ROC curve, ties at half; None with one class only."""
-    positives = int(labels.sum())
-    if positives in (0, len(labels)):
-        return None
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * (len(labels) - positives)))
 
 
 def group_auc(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> float | None:
@@ -209,7 +200,7 @@ def list_loss(scores: Tensor, clicked: Tensor, lengths: np.ndarray) -> Tensor:
     return loss.mean() if len(loss) else scores.sum() * 0
 
 
-def lightgbm_scores(table: Table, head: int, listwise: bool, seed: int, threads: int, fitter: Fitter) -> np.ndarray:
+def lightgbm_scores(table: Table, head: int, listwise: bool, seed: int, threads: int) -> np.ndarray:
     """Scores of the test rows: rounds chosen on the validation rows, then refitted on those too."""
     columns = [k for k, size in enumerate(table.sizes) if size <= MOST_CATEGORIES]
     x = np.concatenate([table.numbers, table.ids[:, columns].astype(np.float32)], axis=1)
@@ -278,7 +269,7 @@ def main() -> None:
     scores = scores / (member + 1)
     say('LightGBM')
     yardstick = np.stack(
-        [lightgbm_scores(table, h, args.listwise, args.seed, args.threads, fitter) for h in range(table.labels.shape[1])], axis=1
+        [lightgbm_scores(table, h, args.listwise, args.seed, args.threads) for h in range(table.labels.shape[1])], axis=1
     )
     figures = {
         'auc': fitter.metric(scores, test),

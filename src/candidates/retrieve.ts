@@ -50,6 +50,8 @@ export class Retriever {
   readonly #hits: Hits = newHits(0);
   #states = new Uint8Array(0);
   #similarity = new Float32Array(0);
+  /** Entries `[0, included)` were asked for by the request, not proposed by a source. */
+  #included = 0;
 
   constructor(sources: readonly CandidateSource[], config: RetrievalConfig) {
     this.#sources = sources;
@@ -81,6 +83,7 @@ export class Retriever {
       const row = catalogue.rowOf(include[i], include[i + 1]);
       if (row >= 0) this.#merge.add(row, null, 0);
     }
+    this.#included = this.#merge.size;
     const attempt = (factor: number): number => {
       this.#run(query, catalogue, window, Math.ceil(limit * factor), result);
       return this.#filter(query, catalogue, context, result);
@@ -142,7 +145,8 @@ export class Retriever {
     for (const entry of kept) {
       similarity[entry] = rowSimilarity(catalogue.vectors, rows[entry], query.user.embedding, catalogue.dim);
     }
-    const order = bySimilarity(kept, similarity);
+    // What was asked for comes first: of two near-duplicates it is the one that stays.
+    const order = this.#includedFirst(bySimilarity(kept, similarity));
     let left = kept.length;
     this.#duplicates.find(catalogue.records, rows, order, this.#shownRows(query, catalogue), (entry) => {
       states[entry] = NEAR_DUPLICATE;
@@ -174,6 +178,15 @@ export class Retriever {
       kept = this.#filter(query, catalogue, context, result);
     }
     return kept;
+  }
+
+  #includedFirst(order: Uint32Array): Uint32Array {
+    if (this.#included === 0) return order;
+    const asked = order.filter((entry) => entry < this.#included);
+    const others = order.filter((entry) => entry >= this.#included);
+    order.set(asked);
+    order.set(others, asked.length);
+    return order;
   }
 
   #keepOneRepeat(): void {

@@ -37,11 +37,13 @@ const TOPICS = {
 const PER_TOPIC = 40;
 
 let dataDir: string;
+let rulesFile: string;
 let service: Service;
 
 function start(): Promise<Service> {
   const config = readConfig({
     DATA_DIR: dataDir,
+    RULES_FILE: rulesFile,
     FEED_WORKERS: '1',
     CHANGES_POLL_MS: '20',
     INDEX_POLL_MS: '100',
@@ -100,6 +102,8 @@ async function until(condition: () => boolean | Promise<boolean>): Promise<void>
 
 beforeAll(async () => {
   dataDir = mkdtempSync(join(tmpdir(), 'feedrank-service-'));
+  rulesFile = join(dataDir, 'rules.json');
+  writeFileSync(rulesFile, '{}');
   service = await start();
 });
 
@@ -179,6 +183,22 @@ describe('the service', () => {
     const { body } = await call('GET', '/posts/astronomy-20/similar?limit=5');
     const topics = body.posts.map((one: { post: { topic: string } }) => one.post.topic);
     expect(topics.filter((topic: string) => topic === 'astronomy').length).toBeGreaterThanOrEqual(4);
+  });
+
+  it('takes over a changed rules file without a restart, and keeps the last good one when the next is bad', async () => {
+    const pinned = 'astronomy-30';
+    writeFileSync(rulesFile, JSON.stringify({ pins: [{ postId: pinned, position: 0 }] }));
+    // A new reader each time: what was shown once is not shown again.
+    let readers = 0;
+    const first = async () => (await feed(`hal-${readers++}`, 'limit=3')).posts[0]?.id;
+    await until(async () => (await first()) === pinned);
+    writeFileSync(rulesFile, JSON.stringify({ pins: [{ postId: pinned, position: -1 }] }));
+    await until(async () =>
+      (await call('GET', '/health/ready')).body.degraded.join().includes('pins.0.position'),
+    );
+    expect(await first()).toBe(pinned);
+    writeFileSync(rulesFile, '{}');
+    await until(async () => (await first()) !== pinned);
   });
 
   it('counts each event once, however it reached the replica', async () => {

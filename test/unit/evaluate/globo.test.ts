@@ -119,7 +119,7 @@ describe('floors', () => {
       count: 3,
       items: Int32Array.of(4, 5, 6),
       matrix: new Float32Array(0),
-      together: new Float64Array(0),
+      together: [],
     };
     expect(rankOf(5, gathered, Float64Array.of(1, 1, 0))).toBe(1);
     expect(rankOf(9, gathered, Float64Array.of(1, 1, 0))).toBe(Number.POSITIVE_INFINITY);
