@@ -8,6 +8,14 @@ const EVALUATIONS: Record<string, { summary: string; run: (argv: string[]) => Pr
     summary: 'Recall@20 and NDCG@20 on a folder with LightGCN-style train.txt and test.txt',
     run: async (argv) => (await import('./evaluate/retrieval.ts')).runRetrieval(argv),
   },
+  ctr: {
+    summary: 'AUC and log loss on a folder with train.libfm, validation.libfm and test.libfm',
+    run: async (argv) => (await import('./evaluate/ctr.ts')).runCtr(argv),
+  },
+  'kuairand-libfm': {
+    summary: 'makes such a folder from the KuaiRand files',
+    run: async (argv) => (await import('./evaluate/kuairand-libfm.ts')).runKuairandLibfm(argv),
+  },
   ope: {
     summary: 'off-policy value by IPS, SNIPS and DR, of Open Bandit logs or of the serving log',
     run: async (argv) => (await import('./evaluate/ope.ts')).runOpe(argv),
@@ -18,7 +26,7 @@ const [what, ...rest] = process.argv.slice(2);
 const usage = `usage: npm run evaluate -- WHAT [flags]   (WHAT --help lists the flags)\n\n${Object.entries(
   EVALUATIONS,
 )
-  .map(([name, { summary }]) => `  ${name.padEnd(10)} ${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(16)} ${summary}`)
   .join('\n')}`;
 
 if (what === undefined || what === '--help' || what === '-h') {
