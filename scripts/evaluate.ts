@@ -16,6 +16,19 @@ const EVALUATIONS: Record<string, { summary: string; run: (argv: string[]) => Pr
     summary: 'makes such a folder from the KuaiRand files',
     run: async (argv) => (await import('./evaluate/kuairand-libfm.ts')).runKuairandLibfm(argv),
   },
+  globo: {
+    summary:
+      'next clicks of a news stream, learned as they arrive: HR@20 beside popularity and co-occurrence',
+    run: async (argv) => (await import('./evaluate/globo.ts')).runGlobo(argv),
+  },
+  kuairand: {
+    summary: 'AUC of each head beside LightGBM, retrieval recall and the two stages on the KuaiRand files',
+    run: async (argv) => (await import('./evaluate/kuairand.ts')).runKuairand(argv),
+  },
+  ebnerd: {
+    summary: 'AUC within news impressions beside LightGBM on the EB-NeRD files',
+    run: async (argv) => (await import('./evaluate/ebnerd.ts')).runEbnerd(argv),
+  },
   ope: {
     summary: 'off-policy value by IPS, SNIPS and DR, of Open Bandit logs or of the serving log',
     run: async (argv) => (await import('./evaluate/ope.ts')).runOpe(argv),
