@@ -33,7 +33,15 @@ export interface Embedder {
 export interface RunBuildIndex
   extends Pick<
     BuildOptions,
-    'k' | 'targetRecall' | 'm' | 'efConstruction' | 'search' | 'graphFromRows' | 'keep' | 'inFlight'
+    | 'k'
+    | 'targetRecall'
+    | 'm'
+    | 'efConstruction'
+    | 'shards'
+    | 'search'
+    | 'graphFromRows'
+    | 'keep'
+    | 'inFlight'
   > {
   indexDir: string;
   sqlStore: PostStore & EventStore & ChangeFeed & Pick<UserStore, 'getUser'>;

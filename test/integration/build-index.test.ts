@@ -1,9 +1,13 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Embedder, runBuildIndex } from '../../scripts/build-index/run.ts';
 import { loadGeneration } from '../../src/candidates/index/artifact.ts';
+import { hnswUnavailable } from '../../src/candidates/index/hnsw-index.ts';
 import type { EngagementEvent, Post } from '../../src/contracts.ts';
 import { deadlineIn } from '../../src/deadline.ts';
 import { openSqlStore, type SqlStore } from '../../src/features/store/postgres-store.ts';
@@ -178,4 +182,30 @@ describe('runBuildIndex on the embedded stores', () => {
     expect(loaded.manifest.version).toBe(manifest.version);
     expect(loaded.table.keyOf(399)).toBe('new');
   }, 60_000);
+
+  it('cuts the graph into as many shards as asked for', async ({ skip }) => {
+    const missing = await hnswUnavailable();
+    if (missing !== null) skip(missing);
+    const indexDir = join(dataDir, 'index');
+    const some = { indexDir, sqlStore, stateStore: null, embedder, graphFromRows: 100, k: 50 };
+    const { manifest } = await runBuildIndex({ ...some, shards: 2, search: 'hnsw' });
+    expect(manifest.graph?.shards).toBe(2);
+    const { graph } = (await loadGeneration(indexDir))!;
+    expect(graph?.shards.map(({ rows }) => rows)).toEqual([200, 200]);
+  }, 60_000);
+});
+
+describe('the command line', () => {
+  const script = fileURLToPath(new URL('../../scripts/build-index.ts', import.meta.url));
+
+  it.each(['0', '17', '1.5', 'abc', ''])('refuses --shards %j in one line', async (value) => {
+    const run = promisify(execFile)(process.execPath, [script, `--shards=${value}`]);
+    const { code, stderr } = await run.then(
+      () => ({ code: 0, stderr: '' }),
+      (error: { code: number; stderr: string }) => error,
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^build-index: --shards: expected .*\n$/);
+    expect(stderr).toContain(`'${value}'`);
+  });
 });

@@ -1,6 +1,7 @@
 // The manifest of an index version, as written and as checked: everything that must agree before a version serves.
 import { z } from 'zod';
 import { DIM } from '../../vocabulary.ts';
+import { MAX_SHARDS } from './graph-shards.ts';
 
 /** Grows when the layout of a file changes; another version is refused as foreign. */
 export const FORMAT_VERSION = 1;
@@ -51,7 +52,14 @@ export const manifestSchema = z.strictObject({
   events: z.number().int().nonnegative(),
   /** Null where no graph was built, with the reason. */
   graph: z
-    .strictObject({ m: z.number().int(), efConstruction: z.number().int(), buildSeconds: z.number() })
+    .strictObject({
+      m: z.number().int(),
+      efConstruction: z.number().int(),
+      /** Graphs over contiguous row ranges, one file each; versions from before there were shards have one. */
+      shards: z.number().int().min(1).max(MAX_SHARDS).default(1),
+      /** From the first insertion to the written files. */
+      buildSeconds: z.number(),
+    })
     .nullable(),
   graphAbsent: z.string().nullable(),
   /** The cheapest search that reaches the target. */

@@ -14,19 +14,26 @@ import {
   writeFileSynced,
 } from './artifact-files.ts';
 import { type Manifest, manifestSchema } from './artifact-manifest.ts';
+import { shardFileNames, shardStart } from './graph-shards.ts';
 import { KEY_BYTES_PER_POST, PostTable } from './post-table.ts';
 import { indexRows, tableBytes } from './table-bytes.ts';
 import { largestCapacity } from './table-layout.ts';
 
 const VERSION = /^v[0-9]{8}T[0-9]{9}Z-[0-9a-f]{6}$/;
-export const GRAPH_FILE = 'hnsw.bin';
 const TEMPORARY_PREFIX = '.building-';
 
-/** Where a worker finds the graph of a generation. */
-export interface GraphFile {
+/** The graph over rows [firstRow, firstRow + rows), which are also its labels. */
+export interface GraphShard {
   path: string;
-  ef: number;
   file: FileEntry;
+  firstRow: number;
+  rows: number;
+}
+
+/** Where a worker finds the graph of a generation: one shard, or several that follow one another. */
+export interface GraphFile {
+  ef: number;
+  shards: GraphShard[];
 }
 
 export interface Generation {
@@ -169,13 +176,24 @@ async function readManifest(folder: string): Promise<Manifest> {
 }
 
 async function graphOf(folder: string, manifest: Manifest): Promise<GraphFile | null> {
-  if (!manifest.graph) return null;
-  const path = join(folder, GRAPH_FILE);
-  const file = entry(manifest.files, folder, GRAPH_FILE);
-  await verifyFile(path, file);
-  return manifest.search.kind === 'hnsw'
-    ? { path, ef: manifest.search.ef ?? manifest.calibration.k, file }
-    : null;
+  const shards = graphShards(folder, manifest);
+  for (const { path, file } of shards) await verifyFile(path, file);
+  if (manifest.search.kind !== 'hnsw' || shards.length === 0) return null;
+  return { ef: manifest.search.ef ?? manifest.calibration.k, shards };
+}
+
+/** The shards that a manifest names, none where no graph was built. Throws corrupt_artifact on one without an entry. */
+export function graphShards(folder: string, { graph, rows, files }: Manifest): GraphShard[] {
+  if (!graph) return [];
+  return shardFileNames(graph.shards).map((name, i) => {
+    const firstRow = shardStart(i, graph.shards, rows);
+    return {
+      path: join(folder, name),
+      file: entry(files, folder, name),
+      firstRow,
+      rows: shardStart(i + 1, graph.shards, rows) - firstRow,
+    };
+  });
 }
 
 function entry(files: Record<string, FileEntry>, folder: string, name: string): FileEntry {

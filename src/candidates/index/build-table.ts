@@ -26,6 +26,8 @@ export interface GraphPlan {
   efConstruction: number | null;
   /** Rows from which a graph is built at all. */
   fromRows: number;
+  /** Graphs over equal parts of the rows, built in parallel. */
+  shards: number;
 }
 
 export class TableBuilder {
@@ -71,6 +73,7 @@ export class TableBuilder {
     }
     while (waiting.length > 0) await appendFirst();
     this.#startGraph(true);
+    this.#graph?.startRest(this.table);
   }
 
   /** Returns how many events were counted. */
@@ -108,12 +111,12 @@ export class TableBuilder {
     }
   }
 
-  /** Seconds from the first insertion to the written file, null when there is no graph. */
-  async finishGraph(path: string): Promise<number | null> {
+  /** Seconds from the first insertion to the written files, one a shard; null when there is no graph. */
+  async finishGraph(paths: readonly string[]): Promise<number | null> {
     if (!this.#graph) return null;
     const total = this.table.rows;
     this.#graph.onProgress = (done) => this.#report({ stage: 'graph', done, total });
-    await this.#graph.finish(path);
+    await this.#graph.finish(paths);
     return (performance.now() - this.#graphStartedAt) / 1000;
   }
 
@@ -173,12 +176,12 @@ export class TableBuilder {
   /** As soon as it is known with what to build it: at once when that is given, else when there are many rows or no more. */
   #startGraph(allRows: boolean): void {
     const { rows } = this.table;
-    const { m, efConstruction, fromRows } = this.#plan;
-    if (this.#graph || rows < fromRows) return;
+    const { m, efConstruction, fromRows, shards } = this.#plan;
+    if (this.#graph || rows < Math.max(fromRows, shards)) return;
     if (efConstruction === null && !allRows && rows < LARGE_ROWS) return;
     const byRows = rows < LARGE_ROWS ? EF_CONSTRUCTION.small : EF_CONSTRUCTION.large;
     this.graphOptions = { m, efConstruction: efConstruction ?? byRows };
-    this.#graph = new GraphTask(this.table, this.graphOptions);
+    this.#graph = new GraphTask(this.table, this.graphOptions, shards);
     this.#graphStartedAt = performance.now();
   }
 }

@@ -4,7 +4,8 @@ import type { HierarchicalNSW } from 'hnswlib-node';
 import type { Hits, VectorIndex } from '../../contracts.ts';
 import { FeedrankError, messageOf } from '../../errors.ts';
 import { DIM } from '../../vocabulary.ts';
-import { type FileEntry, verifyFile } from './artifact-files.ts';
+import type { GraphFile, GraphShard } from './artifact.ts';
+import { corrupt, verifyFile } from './artifact-files.ts';
 import type { PostTable } from './post-table.ts';
 import { checkHits } from './search-table.ts';
 import { MAX_HITS } from './table-layout.ts';
@@ -38,49 +39,49 @@ export async function hnswUnavailable(): Promise<string | null> {
   return typeof loaded === 'string' ? loaded : null;
 }
 
+interface LoadedShard {
+  graph: HierarchicalNSW;
+  rows: number;
+}
+
 export class HnswIndex implements VectorIndex {
   readonly kind = 'hnsw';
-  readonly #graph: HierarchicalNSW;
+  readonly #shards: readonly LoadedShard[];
   readonly #table: PostTable;
   readonly #query: number[] = new Array(DIM).fill(0);
   #ef: number;
 
-  private constructor(graph: HierarchicalNSW, table: PostTable, ef: number) {
-    this.#graph = graph;
+  private constructor(shards: readonly LoadedShard[], table: PostTable, ef: number) {
+    this.#shards = shards;
     this.#table = table;
     this.#ef = ef;
   }
 
   /**
-   * Reads a graph of `rows` base rows into a fresh object. Throws unavailable where the addon is missing,
-   * corrupt_artifact where the file is not the one that was published.
+   * Reads a graph over the base rows, all of its shards, into fresh objects. Throws unavailable where the addon is
+   * missing, corrupt_artifact where a file is not the one that was published or the shards do not cover the base.
    */
-  static async load(
-    path: string,
-    options: { table: PostTable; rows: number; ef: number; file: FileEntry },
-  ): Promise<HnswIndex> {
+  static async load({ ef, shards }: GraphFile, table: PostTable): Promise<HnswIndex> {
     const loaded = await loadAddon();
     if (typeof loaded === 'string') throw new FeedrankError('unavailable', loaded);
-    await verifyFile(path, options.file);
-    const graph = new loaded.HierarchicalNSW('ip', DIM);
-    try {
-      await graph.readIndex(path);
-    } catch (cause) {
-      throw new FeedrankError('corrupt_artifact', `${path}: hnswlib cannot read it: ${messageOf(cause)}`, {
-        cause,
-      });
+    let covered = 0;
+    const graphs: LoadedShard[] = [];
+    for (const shard of shards) {
+      if (shard.firstRow !== covered) {
+        const reason = `begins at row ${shard.firstRow}, the shards before it end at ${covered}`;
+        throw corrupt(shard.path, reason);
+      }
+      covered += shard.rows;
+      graphs.push({ graph: await readShard(loaded, shard), rows: shard.rows });
     }
-    if (graph.getCurrentCount() !== options.rows) {
-      const found = graph.getCurrentCount();
-      throw new FeedrankError(
-        'corrupt_artifact',
-        `${path}: holds ${found} rows, the manifest says ${options.rows}`,
-      );
+    if (covered !== table.baseRows) {
+      const reason = `the graph covers ${covered} rows of ${table.baseRows}`;
+      throw new FeedrankError('corrupt_artifact', reason);
     }
-    return new HnswIndex(graph, options.table, options.ef);
+    return new HnswIndex(graphs, table, ef);
   }
 
-  /** Candidates that a search explores at least; more is slower and finds more. */
+  /** Candidates that a search explores at least, in each shard; more is slower and finds more. */
   setEf(ef: number): void {
     this.#ef = ef;
   }
@@ -94,7 +95,10 @@ export class HnswIndex implements VectorIndex {
     return k <= this.#table.baseRows && base <= this.#table.baseRows * MAX_DELETED_SHARE;
   }
 
-  /** As VectorIndex, over the base rows only; fetches more than `k` by the share of deleted rows. */
+  /**
+   * As VectorIndex, over the base rows only; fetches more than `k` by the share of deleted rows. Fewer than `k` where
+   * deleted rows crowd a shard: the list ends where that shard may hold better ones than the others.
+   */
   search(query: Float32Array, k: number, hits: Hits): void {
     checkVector(query, 'query');
     checkHits(k, hits, MAX_HITS);
@@ -102,18 +106,63 @@ export class HnswIndex implements VectorIndex {
     const deleted = table.deletedRows.base;
     const spare =
       deleted === 0 ? 0 : Math.ceil((1.5 * k * deleted) / Math.max(1, table.baseRows - deleted)) + 16;
-    const fetch = Math.min(table.baseRows, k + spare);
     for (let i = 0; i < DIM; i++) this.#query[i] = query[i];
-    this.#graph.setEf(Math.max(this.#ef, fetch));
-    const { neighbors, distances } = this.#graph.searchKnn(this.#query, fetch);
+    const found = this.#shards.map(({ graph, rows }) => {
+      const fetch = Math.min(rows, k + spare);
+      graph.setEf(Math.max(this.#ef, fetch));
+      const { neighbors, distances } = graph.searchKnn(this.#query, fetch);
+      return { neighbors, distances, at: 0, more: neighbors.length < rows };
+    });
     let size = 0;
-    for (let i = 0; i < neighbors.length && size < k; i++) {
-      if (deleted > 0 && table.isDeleted(neighbors[i])) continue;
-      hits.rows[size] = neighbors[i];
-      hits.similarity[size++] = 1 - distances[i];
+    while (size < k) {
+      const best = nearest(found);
+      if (!best) break;
+      const row = best.neighbors[best.at];
+      const distance = best.distances[best.at++];
+      if (deleted > 0 && table.isDeleted(row)) continue;
+      hits.rows[size] = row;
+      hits.similarity[size++] = 1 - distance;
     }
     hits.size = size;
   }
+}
+
+interface ShardHits {
+  neighbors: number[];
+  /** Rising. */
+  distances: number[];
+  /** Next to take. */
+  at: number;
+  /** The shard has rows that were not fetched. */
+  more: boolean;
+}
+
+/** The list whose next is nearest; null when all are taken, or one ran out whose shard has more. */
+function nearest(lists: readonly ShardHits[]): ShardHits | null {
+  let best: ShardHits | null = null;
+  for (const list of lists) {
+    if (list.at === list.neighbors.length) {
+      if (list.more) return null;
+    } else if (!best || list.distances[list.at] < best.distances[best.at]) {
+      best = list;
+    }
+  }
+  return best;
+}
+
+async function readShard(addon: Addon, { path, file, rows }: GraphShard): Promise<HierarchicalNSW> {
+  await verifyFile(path, file);
+  const graph = new addon.HierarchicalNSW('ip', DIM);
+  try {
+    await graph.readIndex(path);
+  } catch (cause) {
+    throw new FeedrankError('corrupt_artifact', `${path}: hnswlib cannot read it: ${messageOf(cause)}`, {
+      cause,
+    });
+  }
+  const found = graph.getCurrentCount();
+  if (found !== rows) throw corrupt(path, `holds ${found} rows, the manifest says ${rows}`);
+  return graph;
 }
 
 /** A graph under construction; synchronous, so it lives in a worker. */

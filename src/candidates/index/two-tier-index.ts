@@ -80,8 +80,7 @@ export async function openIndex(
   const scan = await openExactScan(table);
   if (!graph) return { index: new TwoTierIndex(table, scan, null), reason: null };
   try {
-    const { path, ef, file } = graph;
-    const hnsw = await HnswIndex.load(path, { table, rows: table.baseRows, ef, file });
+    const hnsw = await HnswIndex.load(graph, table);
     return { index: new TwoTierIndex(table, scan, hnsw), reason: null };
   } catch (error) {
     if (!(error instanceof FeedrankError)) throw error;

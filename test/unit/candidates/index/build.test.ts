@@ -126,7 +126,10 @@ describe('buildIndex', () => {
     expect(manifest.search.kind).toBe('hnsw');
     expect(manifest.calibration.queriesFrom).toBe('posts');
     const loaded = await loadGeneration(join(root, 'forced'));
-    expect(loaded!.graph).toMatchObject({ ef: manifest.search.ef, file: manifest.files['hnsw.bin'] });
+    expect(loaded!.graph).toMatchObject({
+      ef: manifest.search.ef,
+      shards: [{ file: manifest.files['hnsw.bin'], firstRow: 0, rows: 3000 }],
+    });
     const scanned = await buildIndex(options('forced', { posts: batchesOf(posts), search: 'exact' }));
     expect(scanned.graph).toBeNull();
     expect(scanned.graphAbsent).toMatch(/asked for/);

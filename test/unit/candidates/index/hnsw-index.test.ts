@@ -32,9 +32,13 @@ describe.skipIf(missing !== null)(`hnswlib graph${missing ? ` (skipped: ${missin
   builder.insert(first.vectors, 1000, ROWS);
   builder.write(path);
   const file = await measureFile(path);
+  const graphAt = (at: string, ef: number, rows = ROWS) => ({
+    ef,
+    shards: [{ path: at, file, firstRow: 0, rows }],
+  });
   const open = async (table = tableOf(vectors), ef = 600) => ({
     table,
-    graph: await HnswIndex.load(path, { table, rows: ROWS, ef, file }),
+    graph: await HnswIndex.load(graphAt(path, ef), table),
     exact: await ExactIndex.open(table),
   });
 
@@ -95,20 +99,20 @@ describe.skipIf(missing !== null)(`hnswlib graph${missing ? ` (skipped: ${missin
     const bytes = await readFile(path);
     const bad = join(folder, 'bad.bin');
     await writeFile(bad, bytes.subarray(0, bytes.length - 100));
-    await expect(HnswIndex.load(bad, { table, rows: ROWS, ef: 100, file })).rejects.toThrow(/bytes/);
+    await expect(HnswIndex.load(graphAt(bad, 100), table)).rejects.toThrow(/bytes/);
     await expect(checkGraphFile(bad, ROWS)).rejects.toThrow(/torn/);
     const flipped = Buffer.from(bytes);
     flipped[bytes.length >> 1] ^= 1;
     await writeFile(bad, flipped);
-    await expect(HnswIndex.load(bad, { table, rows: ROWS, ef: 100, file })).rejects.toThrow(/sha256/);
+    await expect(HnswIndex.load(graphAt(bad, 100), table)).rejects.toThrow(/sha256/);
     await copyFile(path, bad);
-    await expect(HnswIndex.load(bad, { table, rows: ROWS + 1, ef: 100, file })).rejects.toThrow(
-      /holds 25000 rows/,
-    );
+    await expect(HnswIndex.load(graphAt(bad, 100, ROWS + 1), table)).rejects.toThrow(/holds 25000 rows/);
+    const smaller = tableOf(vectors.slice(0, 100));
+    await expect(HnswIndex.load(graphAt(bad, 100), smaller)).rejects.toThrow(/covers 25000 rows of 100/);
     await expect(checkGraphFile(bad, ROWS - 1)).rejects.toThrow(/holds 25000 rows/);
     await writeFile(bad, 'nothing');
     await expect(checkGraphFile(bad, ROWS)).rejects.toThrow(/header/);
-    const { index, reason } = await openIndex(table, { path: bad, ef: 100, file });
+    const { index, reason } = await openIndex(table, graphAt(bad, 100));
     expect(index.kind).toBe('exact');
     expect(reason).toMatch(/bad\.bin: has 7 bytes/);
     const hits = newHits(10);
