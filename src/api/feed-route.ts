@@ -86,7 +86,29 @@ function servedPost(paged: PagedPost, userId: string, requestId: string, tokens:
   const { entry, position } = paged;
   const { postId, score, propensity, sources, probabilities } = entry;
   const token = tokens.issue({ requestId, position }, userId, postId);
-  return { postId, token, position, score, propensity, sources, probabilities };
+  return {
+    postId,
+    token,
+    position,
+    score: shortened(score),
+    propensity,
+    sources,
+    probabilities: probabilities && mapValues(probabilities, shortened),
+  };
+}
+
+/** Six digits: all that the float32 it came from is good for, at half the length in the log. */
+function shortened(value: number): number {
+  return Number(value.toPrecision(6));
+}
+
+function mapValues<K extends string>(
+  record: Record<K, number>,
+  change: (value: number) => number,
+): Record<K, number> {
+  const changed = { ...record };
+  for (const key in changed) changed[key] = change(changed[key]);
+  return changed;
 }
 
 function servingRecord(

@@ -3,8 +3,9 @@
 import type { ServingLog, ServingRecord } from '../contracts.ts';
 import { deadlineIn } from '../deadline.ts';
 
-const BATCH = 200;
-const FLUSH_AFTER_MS = 250;
+/** Records of one write: some 15 kB of JSON each, made on the event loop, so a batch must not be long. */
+const BATCH = 10;
+const FLUSH_AFTER_MS = 100;
 const WRITE_MS = 5000;
 /** A failed batch is tried again this many times before its records count as lost. */
 const ATTEMPTS = 3;

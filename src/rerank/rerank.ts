@@ -39,7 +39,8 @@ export function rerank({ ranked, candidates, catalogue, query, rules }: RerankIn
 
   applyBoosts(draft, rules.boosts);
   if (!query.explore) {
-    decayRepetition(draft, rules.authorCap, rules.topicCap, Math.max(length, rules.diversity.pool));
+    // Further down the caps alone keep the variety: nobody reads to there in one sitting, and each position costs.
+    decayRepetition(draft, rules.authorCap, rules.topicCap, Math.min(length, rules.diversity.pool));
     diversify(draft, rules.diversity);
   }
   const constraints = [
