@@ -36,11 +36,12 @@ const command: Command = {
     const threads = integerFlag(flags, 'threads', 1, 1, 256);
     const seed = integerFlag(flags, 'seed', 1, 0, 2 ** 31);
     const began = performance.now();
-    await ensurePython();
     const progress = startProgress('ebnerd: replay');
     const data = await readEbnerd(dir, seed, (fraction) => progress.update(fraction, 0));
     progress.update(1, data.set.rows);
     progress.stop();
+    // After the reading, which refuses a bad folder at once: the first time this installs packages for minutes.
+    await ensurePython();
     const floors = floorFigures(data);
     const trained = await trainOnImpressions(data.set, { listwise: true, seed, threads, minutes });
     const own = trained.auc.click;

@@ -49,11 +49,12 @@ const command: Command = {
     const threads = integerFlag(flags, 'threads', 1, 1, 256);
     const seed = integerFlag(flags, 'seed', 1, 0, 2 ** 31);
     const began = performance.now();
-    await ensurePython();
     const replay = startProgress('kuairand: replay');
     const data = await readKuairand(dir, (fraction) => replay.update(fraction, 0));
     replay.update(1, data.set.rows);
     replay.stop();
+    // After the reading, which refuses a bad folder at once: the first time this installs packages for minutes.
+    await ensurePython();
     const search = startProgress('kuairand: retrieval');
     const retrieved = replayRetrieval(data, {
       testClicks,
