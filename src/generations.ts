@@ -165,6 +165,10 @@ export class Generations {
       { id, search, rows: table.rows, ms: Math.round(performance.now() - startedAt) },
       'generation serves',
     );
+    const { modelProblems, searchReason } = generation;
+    if (modelProblems.length > 0)
+      log('warn', { problems: modelProblems }, 'not every model serves as configured');
+    if (searchReason !== null) log('warn', { reason: searchReason }, 'the published graph is not used');
     if (old) await this.#drain(old);
   }
 
