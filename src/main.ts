@@ -6,6 +6,24 @@ import { messageOf } from './errors.ts';
 
 const DRAIN_MS = 20_000;
 
+const HELP = `usage: npm start
+
+Serves the feed. Configured by environment variables (README.md lists them, .env.example has them all):
+  PORT, HOST, DATA_DIR, DATABASE_URL, REDIS_URL, …
+Posts come from the store and the index that npm run build-index published in DATA_DIR/index.`;
+
+const [flag] = process.argv.slice(2);
+if (flag === '--help' || flag === '-h') {
+  console.log(HELP);
+  process.exit(0);
+}
+if (flag !== undefined) {
+  console.error(
+    `feedrank: takes no flags, got '${flag}'; it is configured by environment variables (--help)`,
+  );
+  process.exit(2);
+}
+
 try {
   const config = readConfig();
   const logger = pino({ level: config.LOG_LEVEL });

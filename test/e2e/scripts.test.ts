@@ -32,6 +32,16 @@ describe.each(commands)('npm run $name', ({ file }) => {
 });
 
 describe('npm start', () => {
+  it('explains itself, and refuses flags with one line', () => {
+    expect(run('src/main.ts', '--help')).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/DATABASE_URL/),
+    });
+    const { status, stderr } = run('src/main.ts', '--port=1');
+    expect(status).toBe(2);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+
   it('refuses a bad setting and names it', () => {
     const { status, stderr } = spawnSync(process.execPath, ['--no-warnings', 'src/main.ts'], {
       encoding: 'utf8',
