@@ -1,5 +1,6 @@
 // The rule of imports (ARCHITECTURE.md): kernel ← stages ← pipeline ← worker, pool ← api ← compose ← main.
-const kernel = '^src/(contracts|vocabulary|hashing|post-record|errors|deadline|telemetry|resilience)\\.ts$';
+const kernel =
+  '^src/(contracts|vocabulary|hashing|post-record|post-text|errors|deadline|telemetry|resilience)\\.ts$';
 const stages = '^src/(candidates|features|ranking|rerank)/';
 
 module.exports = {

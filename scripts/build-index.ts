@@ -1,6 +1,6 @@
 // `npm run build-index`: embeds every stored post, builds, verifies, calibrates and publishes the index, and writes
 // every user's vector and online state. A running service finds the new version by itself.
-import { readdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -10,6 +10,7 @@ import { messageOf } from '../src/errors.ts';
 import { EmbedPool } from '../src/features/embed-pool.ts';
 import { openSqlStore } from '../src/features/store/postgres-store.ts';
 import { openStateStore } from '../src/features/store/state-store.ts';
+import { promotedFolder } from '../src/ranking/model-registry.ts';
 import { BuildProgressLine } from './build-index/progress-line.ts';
 import { type BuildSummary, runBuildIndex } from './build-index/run.ts';
 
@@ -104,14 +105,6 @@ function whole(flag: string, text: string, min: number, max: number): number {
   return value;
 }
 
-/** The newest version folder of a model. */
-async function modelDir(modelsDir: string, name: string): Promise<string> {
-  const folder = join(modelsDir, name);
-  const versions = (await readdir(folder).catch(() => [])).filter((entry) => /^[0-9]+$/.test(entry));
-  if (versions.length === 0) throw new Error(`no version of ${name} in ${folder}`);
-  return join(folder, versions.sort((a, b) => Number(b) - Number(a))[0]);
-}
-
 async function run(flags: Flags): Promise<BuildSummary> {
   const { config, dataDir } = flags;
   const open: { close(): Promise<unknown> }[] = [];
@@ -122,8 +115,8 @@ async function run(flags: Flags): Promise<BuildSummary> {
     const stateStore = flags.users ? await openStateStore({ redisUrl: config.REDIS_URL, dataDir }) : null;
     if (stateStore) open.push(stateStore);
     const embedder = await EmbedPool.start({
-      postTowerDir: await modelDir(flags.modelsDir, 'post-tower'),
-      userTowerDir: await modelDir(flags.modelsDir, 'user-tower'),
+      postTowerDir: await promotedFolder(flags.modelsDir, 'post-tower'),
+      userTowerDir: await promotedFolder(flags.modelsDir, 'user-tower'),
       workers: flags.workers,
     });
     open.push(embedder);

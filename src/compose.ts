@@ -20,7 +20,8 @@ import { openStateStore } from './features/store/state-store.ts';
 import { Generations } from './generations.ts';
 import { UserHydrator } from './hydrate.ts';
 import { WorkerPool } from './pool.ts';
-import { promotedVersion } from './ranking/model-registry.ts';
+import { towerPost } from './post-text.ts';
+import { promotedFolder } from './ranking/model-registry.ts';
 import { parseValueWeights } from './ranking/value-model.ts';
 import { DEFAULT_RULES_VERSION, RulesFile } from './rerank/rules-file.ts';
 import { SlateMaker } from './slate-maker.ts';
@@ -75,14 +76,9 @@ async function compose(
   const state = await openStateStore({ redisUrl: config.REDIS_URL, dataDir: config.DATA_DIR });
   closers.push(() => state.close());
 
-  const [postTowerDir, userTowerDir] = await Promise.all(
-    ['post-tower', 'user-tower'].map(async (name) =>
-      join(config.MODELS_DIR, name, await promotedVersion(config.MODELS_DIR, name)),
-    ),
-  );
   const embeds = await EmbedPool.start({
-    postTowerDir,
-    userTowerDir,
+    postTowerDir: await promotedFolder(config.MODELS_DIR, 'post-tower'),
+    userTowerDir: await promotedFolder(config.MODELS_DIR, 'user-tower'),
     workers: config.EMBED_WORKERS,
     onWorkerExit: (error) => logger.error({ reason: error.message }, 'an embed worker ended'),
   });
@@ -127,15 +123,7 @@ async function compose(
     users: sql,
     state,
     embedder,
-    embedPosts: (posts) =>
-      embeds.embedPosts(
-        posts.map(({ id, authorId, topic, title, text }) => ({
-          id,
-          authorId,
-          topic,
-          text: [title, text].filter(Boolean).join('\n'),
-        })),
-      ),
+    embedPosts: (posts) => embeds.embedPosts(posts.map(towerPost)),
     dim: DIM,
     onChange: (change) => {
       for (const listener of listeners) listener(change);

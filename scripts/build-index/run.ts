@@ -3,17 +3,10 @@
 import type { Manifest } from '../../src/candidates/index/artifact-manifest.ts';
 import { type BuildOptions, type BuildProgress, buildIndex } from '../../src/candidates/index/build.ts';
 import type { PostTable } from '../../src/candidates/index/post-table.ts';
-import type {
-  ChangeFeed,
-  Edge,
-  EventStore,
-  Post,
-  PostStore,
-  StateStore,
-  UserStore,
-} from '../../src/contracts.ts';
+import type { ChangeFeed, Edge, EventStore, PostStore, StateStore, UserStore } from '../../src/contracts.ts';
 import { deadlineIn } from '../../src/deadline.ts';
 import { invalid } from '../../src/errors.ts';
+import { towerPost } from '../../src/post-text.ts';
 import type { TowerInput } from '../../src/user-embedder.ts';
 import { DIM } from '../../src/vocabulary.ts';
 import { NameCollector } from './post-names.ts';
@@ -81,7 +74,7 @@ export async function runBuildIndex(options: RunBuildIndex): Promise<BuildSummar
     position,
     positionAtMs: nowMs,
     posts: collector.watch(sqlStore.scanPosts(POST_BATCH)),
-    embed: (posts) => embedder.embedPosts(posts.map(towerText)),
+    embed: (posts) => embedder.embedPosts(posts.map(towerPost)),
     events: sqlStore.scanEvents(EVENT_BATCH),
     onEvent: (event, row) => histories.add(event, row),
     edges: edgesOf(sqlStore),
@@ -104,11 +97,6 @@ export async function runBuildIndex(options: RunBuildIndex): Promise<BuildSummar
     onProgress: report,
   });
   return { manifest, usersWritten, seconds: (performance.now() - startedAt) / 1000 };
-}
-
-function towerText(post: Post) {
-  const text = [post.title, post.text].filter(Boolean).join('\n');
-  return { id: post.id, authorId: post.authorId, topic: post.topic, text };
 }
 
 async function* edgesOf(store: EventStore): AsyncIterable<Edge[]> {

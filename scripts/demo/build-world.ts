@@ -6,7 +6,7 @@ import type { Manifest } from '../../src/candidates/index/artifact-manifest.ts';
 import { EmbedPool } from '../../src/features/embed-pool.ts';
 import { openSqlStore } from '../../src/features/store/postgres-store.ts';
 import { openStateStore } from '../../src/features/store/state-store.ts';
-import { promotedVersion } from '../../src/ranking/model-registry.ts';
+import { promotedFolder } from '../../src/ranking/model-registry.ts';
 import { BuildProgressLine } from '../build-index/progress-line.ts';
 import { runBuildIndex } from '../build-index/run.ts';
 import type { World } from '../generate/world.ts';
@@ -26,11 +26,10 @@ export async function buildWorld(world: World, options: BuildWorldOptions): Prom
   const { dataDir, modelsDir, efConstruction } = options;
   const sql = await openSqlStore({ dataDir });
   const state = await openStateStore({ dataDir });
-  const dir = async (name: string) => join(modelsDir, name, await promotedVersion(modelsDir, name));
   const workers = availableParallelism();
   const embedder = await EmbedPool.start({
-    postTowerDir: await dir('post-tower'),
-    userTowerDir: await dir('user-tower'),
+    postTowerDir: await promotedFolder(modelsDir, 'post-tower'),
+    userTowerDir: await promotedFolder(modelsDir, 'user-tower'),
     workers,
   });
   const line = new BuildProgressLine(process.stderr);

@@ -8,7 +8,7 @@ import { readConfig } from '../../src/config.ts';
 import { EmbedPool } from '../../src/features/embed-pool.ts';
 import { openSqlStore, type SqlStore } from '../../src/features/store/postgres-store.ts';
 import { openStateStore } from '../../src/features/store/state-store.ts';
-import { promotedVersion } from '../../src/ranking/model-registry.ts';
+import { promotedFolder } from '../../src/ranking/model-registry.ts';
 import type { RunningServer } from '../../test/setup/child-process.ts';
 import { startPostgres } from '../../test/setup/postgres-server.ts';
 import { startRedis } from '../../test/setup/redis-server.ts';
@@ -88,9 +88,11 @@ async function fillWith({ from, dataDir, databaseUrl, redisUrl }: Filling, open:
   await copy(source, target);
   const stateStore = keep(await openStateStore({ dataDir, redisUrl }));
   const models = readConfig().MODELS_DIR;
-  const model = async (name: string) => join(models, name, await promotedVersion(models, name));
   const workers = availableParallelism();
-  const towers = { postTowerDir: await model('post-tower'), userTowerDir: await model('user-tower') };
+  const towers = {
+    postTowerDir: await promotedFolder(models, 'post-tower'),
+    userTowerDir: await promotedFolder(models, 'user-tower'),
+  };
   const embedder = keep(await EmbedPool.start({ ...towers, workers }));
   await runBuildIndex({
     indexDir: join(dataDir, 'index'),

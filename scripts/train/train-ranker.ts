@@ -5,7 +5,12 @@ import { join } from 'node:path';
 import { EmbedPool } from '../../src/features/embed-pool.ts';
 import { FEATURES, type FeatureId } from '../../src/features/feature-schema.ts';
 import { loadModelArtifact } from '../../src/features/model-artifact.ts';
-import { LIGHT_RANKER, MAIN_RANKER, promotedVersion } from '../../src/ranking/model-registry.ts';
+import {
+  LIGHT_RANKER,
+  MAIN_RANKER,
+  promotedFolder,
+  promotedVersion,
+} from '../../src/ranking/model-registry.ts';
 import { startProgress } from '../import/progress.ts';
 import { runTrainer, type TrainerRun } from './run-trainer.ts';
 import { writeTrainingSet } from './training-set.ts';
@@ -50,9 +55,8 @@ export function isImprovement(figures: RankerFigures, name: string): boolean {
 export async function trainRanker(options: TrainRanker): Promise<RankerFigures> {
   const { data, work, modelsDir, version, early, seed, maxRows } = options;
   const towersDir = early?.dir ?? modelsDir;
-  const folder = async (name: string) => join(towersDir, name, await promotedVersion(towersDir, name));
-  const postTowerDir = await folder('post-tower');
-  const userTowerDir = await folder('user-tower');
+  const postTowerDir = await promotedFolder(towersDir, 'post-tower');
+  const userTowerDir = await promotedFolder(towersDir, 'user-tower');
   const { manifest } = await loadModelArtifact(postTowerDir);
   const learnedUntil = manifest.data?.until;
   const fromMs = early?.fromMs ?? (typeof learnedUntil === 'number' ? learnedUntil : undefined);

@@ -7,6 +7,7 @@ import { FeedrankError } from '../../src/errors.ts';
 import { FeatureEncoder } from '../../src/features/feature-encoder.ts';
 import { compilePlan, type FeatureId } from '../../src/features/feature-schema.ts';
 import { hash32, hash64 } from '../../src/hashing.ts';
+import { towerPost } from '../../src/post-text.ts';
 import { type TowerInput, towerInput } from '../../src/user-embedder.ts';
 import { ENGAGEMENT_CODES, engagementCode, LONG_DWELL_MS } from '../../src/vocabulary.ts';
 import { mergeTimeline } from './training-set-timeline.ts';
@@ -166,13 +167,7 @@ class Replay {
 
   async #addPosts(posts: readonly Post[]): Promise<void> {
     if (posts.length === 0) return;
-    const inputs = posts.map(({ id, authorId, topic, title, text }) => ({
-      id,
-      authorId,
-      topic,
-      text: [title, text].filter(Boolean).join('\n'),
-    }));
-    const vectors = await this.#options.towers.embedPosts(inputs);
+    const vectors = await this.#options.towers.embedPosts(posts.map(towerPost));
     const { dim } = this.#table;
     posts.forEach(({ id }, i) => {
       this.#vectors.set(id, vectors.slice(i * dim, (i + 1) * dim));

@@ -52,6 +52,11 @@ export async function promotedVersion(modelsDir: string, name: string): Promise<
   return highest;
 }
 
+/** Folder of the version that serves. Throws as `promotedVersion`. */
+export async function promotedFolder(modelsDir: string, name: string): Promise<string> {
+  return join(modelsDir, name, await promotedVersion(modelsDir, name));
+}
+
 /** Versions of a model, rising. */
 export async function versionsOf(modelsDir: string, name: string): Promise<string[]> {
   const entries = await readdir(join(modelsDir, name)).catch(() => []);

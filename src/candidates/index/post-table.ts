@@ -14,6 +14,7 @@ import {
   type RecordViews,
   recordViews,
 } from '../../post-record.ts';
+import { postText } from '../../post-text.ts';
 import { DIM, type EventType, languageCode } from '../../vocabulary.ts';
 import { AuthorTable, type AuthorTableHandle } from './author-table.ts';
 import { KeyDirectory, type KeyDirectoryHandle } from './key-directory.ts';
@@ -36,7 +37,7 @@ export interface NewPost {
 }
 
 export function newPostOf(post: Post): NewPost {
-  const text = [post.title, post.text].filter(Boolean).join('\n');
+  const text = postText(post);
   const media = post.mediaType !== undefined && post.mediaType !== 'none';
   const flags =
     (post.sensitive ? FLAG.sensitive : 0) |

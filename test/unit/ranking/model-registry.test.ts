@@ -2,7 +2,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openLadder, openRanker, promotedVersion } from '../../../src/ranking/model-registry.ts';
+import {
+  openLadder,
+  openRanker,
+  promotedFolder,
+  promotedVersion,
+} from '../../../src/ranking/model-registry.ts';
 import type { OnnxRanker } from '../../../src/ranking/onnx-ranker.ts';
 import type { RankerLadder } from '../../../src/ranking/ranker-ladder.ts';
 import { ValueModel } from '../../../src/ranking/value-model.ts';
@@ -33,6 +38,7 @@ describe('model registry', () => {
     for (const version of ['1', '2']) await writeTinyModel(dir, { version });
     await writeFile(join(dir, 'ranker', 'current'), '1\n');
     expect(await promotedVersion(dir, 'ranker')).toBe('1');
+    expect(await promotedFolder(dir, 'ranker')).toBe(join(dir, 'ranker', '1'));
     const ranker = await openRanker(dir, 'ranker', 'cpu');
     expect(ranker.model).toBe('ranker@1');
     await ranker.release();
