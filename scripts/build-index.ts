@@ -20,7 +20,8 @@ const HELP = `usage: npm run build-index -- [flags]
   --models-dir DIR       model folders (default: MODELS_DIR or ./models)
   --target-recall R      recall@k that the chosen search must reach, 0.5–1 (default 0.95)
   --k K                  candidates that recall is measured at, 10–8192 (default 1000)
-  --search KIND          auto: the cheapest that reaches the target; hnsw or exact: only that (default auto)
+  --search KIND          auto: builds all and takes the cheapest that reaches the target; hnsw (a graph), ivf
+                         (inverted lists: a build without a graph takes minutes less) or exact: only that (default auto)
   --m M                  links of a post in the graph, 4–64 (default 16)
   --ef-construction EF   breadth of the search at insertion, 10–2000 (default: 100, from 250,000 posts 200)
   --shards N             parts of the graph, built in parallel: a faster build, slower queries, 1–16 (default 1)
@@ -38,7 +39,7 @@ interface Flags {
   modelsDir: string;
   targetRecall: number;
   k: number;
-  search: 'auto' | 'exact' | 'hnsw';
+  search: 'auto' | 'exact' | 'hnsw' | 'ivf';
   m: number;
   efConstruction: number | undefined;
   shards: number;
@@ -69,8 +70,8 @@ function readFlags(argv: string[]): Flags | null {
   });
   if (values.help) return null;
   const { search } = values;
-  if (search !== 'auto' && search !== 'exact' && search !== 'hnsw') {
-    throw new Error(`--search: expected auto, exact or hnsw, got '${search}'`);
+  if (search !== 'auto' && search !== 'exact' && search !== 'hnsw' && search !== 'ivf') {
+    throw new Error(`--search: expected auto, exact, hnsw or ivf, got '${search}'`);
   }
   const config = readConfig();
   return {
@@ -142,16 +143,23 @@ async function run(flags: Flags): Promise<BuildSummary> {
   }
 }
 
+function searchName({ search, lists }: BuildSummary['manifest']): string {
+  if (search.kind === 'hnsw') return `hnsw with ef ${search.ef}`;
+  if (search.kind === 'ivf') return `${search.probes} of ${lists?.count} inverted lists`;
+  return 'whole scan';
+}
+
 function describe({ manifest, usersWritten, seconds }: BuildSummary): string {
   const { search, calibration, graph, graphAbsent } = manifest;
-  const chosen = calibration.measured.find((one) => one.kind === search.kind && one.ef === search.ef);
+  const chosen = calibration.measured.find(
+    (one) => one.kind === search.kind && one.ef === search.ef && one.probes === search.probes,
+  );
   const quality = chosen
     ? `recall@${calibration.k} ${chosen.recall.toFixed(4)} in ${chosen.p50Ms} ms`
     : 'nothing to measure';
-  const name = search.kind === 'hnsw' ? `hnsw with ef ${search.ef}` : 'whole scan';
   const lines = [
     `published ${manifest.version}: ${manifest.rows} posts, ${usersWritten} users written, ${seconds.toFixed(1)} s`,
-    `search: ${name}, ${quality}${graphAbsent ? ` (no graph: ${graphAbsent})` : ''}`,
+    `search: ${searchName(manifest)}, ${quality}${graphAbsent ? ` (no graph: ${graphAbsent})` : ''}`,
   ];
   if (graph) {
     const parts = graph.shards === 1 ? 'in one part' : `in ${graph.shards} shards`;

@@ -144,11 +144,11 @@ export class Generations {
   async #swapTo(version: string | null): Promise<void> {
     const { log, pool } = this.#options;
     const startedAt = performance.now();
-    const { generation, graph } = await this.#load(version);
+    const { generation, graph, probes } = await this.#load(version);
     this.#next = generation;
     // An empty start serves at once and fills from the beginning of the feed while it serves.
     if (version !== null) await generation.follower.catchUp();
-    const request: OpenGeneration = { handle: generation.table.handle(), graph };
+    const request: OpenGeneration = { handle: generation.table.handle(), graph, probes };
     const opened = (await pool.broadcast(
       'open',
       request,
@@ -172,7 +172,9 @@ export class Generations {
     if (old) await this.#drain(old);
   }
 
-  async #load(version: string | null): Promise<{ generation: Generation; graph: GraphFile | null }> {
+  async #load(
+    version: string | null,
+  ): Promise<{ generation: Generation; graph: GraphFile | null; probes: number | null }> {
     const { indexDir, liveCapacity, tower, beginning } = this.#options;
     const loaded = version === null ? null : await loadGeneration(indexDir, version, { liveCapacity });
     if (loaded && loaded.manifest.tower !== tower) {
@@ -203,7 +205,7 @@ export class Generations {
       modelProblems: [],
       inUse: 0,
     };
-    return { generation, graph: loaded?.graph ?? null };
+    return { generation, graph: loaded?.graph ?? null, probes: loaded?.probes ?? null };
   }
 
   async #drain(old: Generation): Promise<void> {

@@ -29,6 +29,8 @@ export interface FeedWorkerData {
 export interface OpenGeneration {
   handle: TableHandle;
   graph: GraphFile | null;
+  /** Inverted lists to probe, null where another search was calibrated. */
+  probes: number | null;
 }
 
 /** Answer to `open`. */
@@ -88,9 +90,9 @@ try {
 }
 
 const handlers: Record<string, (payload: never) => Promise<unknown>> = {
-  open: async ({ handle, graph }: OpenGeneration): Promise<OpenedGeneration> => {
+  open: async ({ handle, graph, probes }: OpenGeneration): Promise<OpenedGeneration> => {
     const table = PostTable.open(handle);
-    const { index, reason } = await openIndex(table, graph);
+    const { index, reason } = await openIndex(table, graph, probes);
     const board = new TrendingBoard(config.trending);
     board.refresh(table, Date.now());
     const retriever = new Retriever(standardSources(index, board, config), config);

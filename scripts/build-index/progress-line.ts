@@ -11,6 +11,7 @@ const LABELS: Record<Step['stage'], string> = {
   events: 'events counted',
   edges: 'edges counted',
   users: 'users written',
+  lists: 'rows assigned to inverted lists',
   graph: 'posts in the graph',
   write: 'files written',
   verify: 'posts verified',

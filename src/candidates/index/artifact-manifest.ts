@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { DIM } from '../../vocabulary.ts';
 import { MAX_SHARDS } from './graph-shards.ts';
+import { MAX_LISTS } from './inverted-lists.ts';
 
 /** Grows when the layout of a file changes; another version is refused as foreign. */
 export const FORMAT_VERSION = 1;
@@ -12,9 +13,11 @@ const fileSchema = z.strictObject({
 });
 
 const settingSchema = z.strictObject({
-  kind: z.enum(['exact', 'hnsw']),
-  /** Null for the scan. */
+  kind: z.enum(['exact', 'hnsw', 'ivf']),
+  /** Breadth of the graph's search, null for the others. */
   ef: z.number().int().positive().nullable(),
+  /** Inverted lists that are read, null for the others. */
+  probes: z.number().int().positive().nullable().default(null),
 });
 
 const measuredSchema = settingSchema.extend({
@@ -62,6 +65,11 @@ export const manifestSchema = z.strictObject({
     })
     .nullable(),
   graphAbsent: z.string().nullable(),
+  /** Inverted lists over the base rows; null where none were made. */
+  lists: z
+    .strictObject({ count: z.number().int().min(4).max(MAX_LISTS), buildSeconds: z.number() })
+    .nullable()
+    .default(null),
   /** The cheapest search that reaches the target. */
   search: settingSchema,
   calibration: calibrationSchema,

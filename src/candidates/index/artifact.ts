@@ -15,6 +15,7 @@ import {
 } from './artifact-files.ts';
 import { type Manifest, manifestSchema } from './artifact-manifest.ts';
 import { shardFileNames, shardStart } from './graph-shards.ts';
+import type { InvertedLists } from './inverted-lists.ts';
 import { KEY_BYTES_PER_POST, PostTable } from './post-table.ts';
 import { indexRows, tableBytes } from './table-bytes.ts';
 import { largestCapacity } from './table-layout.ts';
@@ -39,13 +40,17 @@ export interface GraphFile {
 export interface Generation {
   table: PostTable;
   manifest: Manifest;
-  /** The graph to search by; null where the scan is the calibrated search or no graph was built. */
+  /** The graph to search by; null where another search was calibrated or no graph was built. */
   graph: GraphFile | null;
+  /** Inverted lists to probe; null where another search was calibrated. */
+  probes: number | null;
 }
 
 export interface LoadOptions {
   /** Rows for posts that arrive after the build; default a quarter of the base plus 100,000. */
   liveCapacity?: number;
+  /** Loads the inverted lists even where another search was calibrated: the build measures them. */
+  withLists?: boolean;
 }
 
 export function newVersion(now = new Date()): string {
@@ -142,21 +147,51 @@ export async function loadFolder(
 ): Promise<Generation> {
   const { rows, authors, keyBytes, files } = manifest;
   const live = options.liveCapacity ?? Math.ceil(rows / 4) + 100_000;
-  const capacity = Math.max(largestCapacity(rows + live), rows, 1);
+  const useLists = manifest.lists !== null && (options.withLists || manifest.search.kind === 'ivf');
+  const lists = useLists && manifest.lists ? { count: manifest.lists.count, rows } : null;
+  const capacity = Math.max(largestCapacity(rows + live, lists), rows, 1);
   const table = PostTable.create({
     generation: manifest.version,
     baseRows: rows,
     capacity,
     keyBytes: keyBytes + (capacity - rows) * KEY_BYTES_PER_POST,
+    lists,
   });
   const bytes = tableBytes(table, rows, authors, keyBytes);
   await readInto(join(folder, 'vectors.f32'), entry(files, folder, 'vectors.f32'), [bytes.vectors]);
   await readInto(join(folder, 'records.bin'), entry(files, folder, 'records.bin'), [bytes.records]);
   await readInto(join(folder, 'keys.bin'), entry(files, folder, 'keys.bin'), [bytes.offsets, bytes.keys]);
   await readInto(join(folder, 'authors.bin'), entry(files, folder, 'authors.bin'), [bytes.authors]);
+  if (table.lists) {
+    const { centroids, offsets, rows: listed } = table.lists;
+    const parts = [centroids, offsets, listed].map(bytesOf);
+    await readInto(join(folder, 'lists.bin'), entry(files, folder, 'lists.bin'), parts);
+    checkLists(table.lists, join(folder, 'lists.bin'));
+  }
   await indexRows(table, rows, authors);
   const graph = await graphOf(folder, manifest);
-  return { table, manifest, graph };
+  const probes = manifest.search.kind === 'ivf' ? manifest.search.probes : null;
+  return { table, manifest, graph, probes };
+}
+
+/** Writes inverted lists into a folder, synced. */
+export async function writeLists(folder: string, lists: InvertedLists): Promise<FileEntry> {
+  const { centroids, offsets, rows } = lists;
+  return writeFileSynced(join(folder, 'lists.bin'), [centroids, offsets, rows].map(bytesOf));
+}
+
+/** Every row number is one of the base: the kernel reads where they point. */
+function checkLists({ offsets, rows }: InvertedLists, path: string): void {
+  for (let list = 0; list + 1 < offsets.length; list++) {
+    if (offsets[list] > offsets[list + 1]) throw corrupt(path, `list ${list} ends before it begins`);
+  }
+  if (offsets[0] !== 0 || offsets[offsets.length - 1] !== rows.length)
+    throw corrupt(path, 'the lists do not cover the base');
+  for (const row of rows) if (row >= rows.length) throw corrupt(path, `row ${row} is not in the base`);
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array | Uint32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 async function readManifest(folder: string): Promise<Manifest> {

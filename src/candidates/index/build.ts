@@ -2,7 +2,7 @@
 // scripts/build-index.ts; embedding comes in as a function. A kill at any moment leaves the published version intact.
 import { mkdir, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Edge, EngagementEvent, Post } from '../../contracts.ts';
+import type { Edge, EngagementEvent, Post, VectorIndex } from '../../contracts.ts';
 import { FeedrankError, invalid } from '../../errors.ts';
 import { DIM } from '../../vocabulary.ts';
 import {
@@ -13,23 +13,26 @@ import {
   prune,
   publish,
   temporaryFolder,
+  writeLists,
   writeTable,
 } from './artifact.ts';
 import { measureFile, storageError } from './artifact-files.ts';
-import { FORMAT_VERSION, type Manifest } from './artifact-manifest.ts';
+import { FORMAT_VERSION, type Manifest, type SearchSetting } from './artifact-manifest.ts';
 import { acquireBuildLock } from './build-lock.ts';
 import { TableBuilder } from './build-table.ts';
 import { calibrate, syntheticQueries } from './calibration.ts';
-import { openExactScan } from './exact-index.ts';
+import { canScan, ExactIndex, openExactScan } from './exact-index.ts';
 import { checkGraphFile } from './graph-file.ts';
 import { MAX_SHARDS, shardFileNames, shardStart } from './graph-shards.ts';
 import { HnswIndex, hnswUnavailable } from './hnsw-index.ts';
+import { InvertedIndex } from './inverted-index.ts';
+import { buildInvertedLists, type InvertedLists } from './inverted-lists.ts';
 import type { PostTable } from './post-table.ts';
 import { newHits } from './search-table.ts';
 import { SCAN_BELOW_ROWS } from './two-tier-index.ts';
 
 export interface BuildProgress {
-  stage: 'embed' | 'events' | 'edges' | 'graph' | 'write' | 'verify' | 'calibrate';
+  stage: 'embed' | 'events' | 'edges' | 'lists' | 'graph' | 'write' | 'verify' | 'calibrate';
   done: number;
   /** Null where the total is not known in advance. */
   total: number | null;
@@ -65,9 +68,9 @@ export interface BuildOptions {
   efConstruction?: number;
   /** Graphs over equal parts of the rows, built in parallel: a faster build, slower queries. Default 1. */
   shards?: number;
-  /** `exact` builds no graph; `hnsw` serves from the graph even where the scan is cheaper. */
-  search?: 'auto' | 'exact' | 'hnsw';
-  /** Rows from which a graph is built. */
+  /** `auto` builds and measures all of them; another kind builds what it needs and serves by it. */
+  search?: 'auto' | SearchSetting['kind'];
+  /** Rows from which a graph and inverted lists are built. */
   graphFromRows?: number;
   /** Versions to keep, the new one included. */
   keep?: number;
@@ -102,8 +105,10 @@ async function build(options: BuildOptions): Promise<Manifest> {
   const version = newVersion();
   const folder = await temporaryFolder(options.indexDir, version);
   const report = options.onProgress ?? (() => {});
-  const absent = options.search === 'exact' ? 'the scan was asked for' : await hnswUnavailable();
-  const fromRows = absent === null ? (options.graphFromRows ?? SCAN_BELOW_ROWS) : Number.POSITIVE_INFINITY;
+  const { search = 'auto', graphFromRows = SCAN_BELOW_ROWS } = options;
+  const asked = search === 'exact' ? 'the scan was' : search === 'ivf' ? 'inverted lists were' : null;
+  const absent = asked ? `${asked} asked for` : await hnswUnavailable();
+  const fromRows = absent === null ? graphFromRows : Number.POSITIVE_INFINITY;
   const { m = 16, efConstruction = null, shards = 1 } = options;
   const plan = { m, efConstruction, fromRows, shards };
   const builder = new TableBuilder(version, plan, report);
@@ -119,11 +124,13 @@ async function build(options: BuildOptions): Promise<Manifest> {
     const draft = await write(folder, version, builder, absent, options, events);
     builder.release();
     report({ stage: 'verify', done: 0, total: draft.rows });
-    const generation = await loadFolder(folder, draft, { liveCapacity: 0 });
+    const generation = await loadFolder(folder, draft, { liveCapacity: 0, withLists: true });
     const scan = await openExactScan(generation.table);
     const graph = await loadGraph(folder, draft, generation);
+    const lists = scan instanceof ExactIndex && draft.lists ? new InvertedIndex(scan, scan.lists) : null;
     verify(generation, scan);
     if (graph) verify(generation, graph);
+    if (lists) verify(generation, lists);
     report({ stage: 'calibrate', done: 0, total: queries.length });
     const manifest = {
       ...draft,
@@ -131,11 +138,12 @@ async function build(options: BuildOptions): Promise<Manifest> {
         table: generation.table,
         scan,
         graph,
+        lists,
         queries,
         queriesFrom: enough ? 'users' : 'posts',
         k: options.k ?? 1000,
         targetRecall: options.targetRecall ?? 0.95,
-        prefer: options.search ?? 'auto',
+        prefer: search,
       }),
     };
     await publish(options.indexDir, folder, manifest);
@@ -160,6 +168,8 @@ async function write(
   const graphBytes = graphOptions ? graphBytesPerRow(graphOptions.m) : 0;
   await mustFit(folder, table.rows * (TABLE_BYTES_PER_ROW + graphBytes));
   const files = await writeTable(folder, table);
+  const lists = await buildLists(table, options);
+  if (lists) files['lists.bin'] = await writeLists(folder, lists.lists);
   options.onProgress?.({ stage: 'write', done: table.rows, total: table.rows });
   const { shards = 1 } = options;
   const names = shardFileNames(shards);
@@ -192,7 +202,8 @@ async function write(
         : { ...graphOptions, shards, buildSeconds: Math.round(seconds * 10) / 10 },
     graphAbsent:
       seconds === null ? (absent ?? `${table.rows} rows are scanned faster than a graph is walked`) : null,
-    search: { kind: 'exact', ef: null },
+    lists: lists && { count: lists.lists.offsets.length - 1, buildSeconds: lists.seconds },
+    search: { kind: 'exact', ef: null, probes: null },
     calibration: {
       k: 0,
       targetRecall: options.targetRecall ?? 0.95,
@@ -204,8 +215,22 @@ async function write(
   };
 }
 
-/** Vector, record, id and author. */
-const TABLE_BYTES_PER_ROW = 256 + 128 + 40 + 64;
+/** Null where they are not wanted, too few rows are there, or the engine cannot scan them. */
+async function buildLists(
+  table: PostTable,
+  { search = 'auto', graphFromRows = SCAN_BELOW_ROWS, onProgress }: BuildOptions,
+): Promise<{ lists: InvertedLists; seconds: number } | null> {
+  const wanted = search === 'auto' || search === 'ivf';
+  if (!wanted || table.rows < Math.max(4, graphFromRows) || !(await canScan())) return null;
+  const startedAt = performance.now();
+  const lists = await buildInvertedLists(table, {
+    onProgress: (done, total) => onProgress?.({ stage: 'lists', done, total }),
+  });
+  return { lists, seconds: Math.round((performance.now() - startedAt) / 100) / 10 };
+}
+
+/** Vector, record, id, author and place in a list. */
+const TABLE_BYTES_PER_ROW = 256 + 128 + 40 + 64 + 4;
 
 /** Vector, links on the lowest level, label, and a few upper links. */
 function graphBytesPerRow(m: number): number {
@@ -228,8 +253,8 @@ async function loadGraph(folder: string, draft: Manifest, { table }: Generation)
   return HnswIndex.load({ ef: 200, shards: graphShards(folder, draft) }, table);
 }
 
-/** Posts must find themselves: all of a sample by the scan, 95 % by the graph (it is approximate). */
-function verify({ table }: Generation, index: Awaited<ReturnType<typeof openExactScan>> | HnswIndex): void {
+/** Posts must find themselves: all of a sample by a scan (its own list is probed), 95 % by the graph. */
+function verify({ table }: Generation, index: VectorIndex): void {
   const { rows } = table;
   const hits = newHits(10);
   const sample = Math.min(rows, 100);

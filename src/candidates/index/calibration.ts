@@ -3,12 +3,15 @@ import type { Hits, VectorIndex } from '../../contracts.ts';
 import { DIM } from '../../vocabulary.ts';
 import type { Calibration, Measured, SearchSetting } from './artifact-manifest.ts';
 import type { HnswIndex } from './hnsw-index.ts';
+import type { InvertedIndex } from './inverted-index.ts';
 import { PlainScan } from './plain-scan.ts';
 import type { PostTable } from './post-table.ts';
 import { newHits } from './search-table.ts';
 
 /** ef as multiples of k; the first is the least that hnswlib accepts. */
 const EF_FACTORS = [1, 1.25, 1.5, 2, 3, 4];
+/** Inverted lists that are read, as shares of all. Beyond a quarter the whole scan is as cheap. */
+const PROBE_SHARES = [1 / 256, 1 / 128, 1 / 64, 1 / 45, 1 / 32, 1 / 22, 1 / 16, 1 / 11, 1 / 8, 1 / 4];
 const MAX_QUERIES = 200;
 /** Queries on which the scan itself is compared with plain float32 (about 100 ms each per million rows). */
 const ORACLE_QUERIES = 10;
@@ -17,13 +20,14 @@ export interface CalibrationInput {
   table: PostTable;
   scan: VectorIndex;
   graph: HnswIndex | null;
+  lists: InvertedIndex | null;
   /** Unit vectors [64], not posts of the index. */
   queries: readonly Float32Array[];
   queriesFrom: 'users' | 'posts';
   k: number;
   targetRecall: number;
   /** Only settings of this kind are chosen from; `auto` = all. */
-  prefer: 'auto' | 'exact' | 'hnsw';
+  prefer: 'auto' | SearchSetting['kind'];
 }
 
 /**
@@ -41,15 +45,22 @@ export function calibrate(input: CalibrationInput): { calibration: Calibration; 
       queriesFrom: 'none' as const,
       measured: [],
     };
-    return { calibration, search: { kind: 'exact', ef: null } };
+    return { calibration, search: { kind: 'exact', ef: null, probes: null } };
   }
-  const measured = [measureScan(input.scan, new PlainScan(input.table), queries, k)];
-  if (input.graph) {
-    const truth = queries.map((query) => rowsOf(input.scan, query, k));
+  const measured: Measured[] = [measureScan(input.scan, new PlainScan(input.table), queries, k)];
+  const { graph, lists } = input;
+  const truth = graph || lists ? queries.map((query) => rowsOf(input.scan, query, k)) : [];
+  if (graph) {
     for (const factor of EF_FACTORS) {
       const ef = Math.ceil(k * factor);
-      input.graph.setEf(ef);
-      measured.push({ kind: 'hnsw', ef, ...measure(input.graph, queries, k, truth) });
+      graph.setEf(ef);
+      measured.push({ kind: 'hnsw', ef, probes: null, ...measure(graph, queries, k, truth) });
+    }
+  }
+  if (lists) {
+    for (const probes of probeCounts(lists.lists)) {
+      lists.setProbes(probes);
+      measured.push({ kind: 'ivf', ef: null, probes, ...measure(lists, queries, k, truth) });
     }
   }
   const calibration = {
@@ -59,8 +70,12 @@ export function calibrate(input: CalibrationInput): { calibration: Calibration; 
     queriesFrom: input.queriesFrom,
     measured,
   };
-  const { kind, ef } = cheapest(measured, input.targetRecall, input.prefer);
-  return { calibration, search: { kind, ef } };
+  const { kind, ef, probes } = cheapest(measured, input.targetRecall, input.prefer);
+  return { calibration, search: { kind, ef, probes } };
+}
+
+function probeCounts(lists: number): number[] {
+  return [...new Set(PROBE_SHARES.map((share) => Math.max(1, Math.round(lists * share))))];
 }
 
 /** The fastest at or above the target; ties and misses go to the higher recall. */
@@ -105,7 +120,7 @@ function measureScan(
   const truth = sample.map((query) => rowsOf(oracle, query, k));
   const { recall } = measure(scan, sample, k, truth);
   const { p50Ms, p99Ms } = measure(scan, queries, k, []);
-  return { kind: 'exact', ef: null, recall, p50Ms, p99Ms };
+  return { kind: 'exact', ef: null, probes: null, recall, p50Ms, p99Ms };
 }
 
 function measure(

@@ -2,6 +2,7 @@
 // thread over the shared memory, each with its own scratch slot.
 import { readFile } from 'node:fs/promises';
 import type { Hits, VectorIndex } from '../../contracts.ts';
+import { invalid } from '../../errors.ts';
 import { DIM } from '../../vocabulary.ts';
 import { PlainScan } from './plain-scan.ts';
 import type { PostTable } from './post-table.ts';
@@ -20,11 +21,40 @@ interface ScanKernel {
     keep: number,
     cap: number,
   ): number;
+  scanLists(
+    codes: number,
+    deleted: number,
+    query: number,
+    buffer: number,
+    offsets: number,
+    rows: number,
+    probes: number,
+    probed: number,
+    keep: number,
+    cap: number,
+  ): number;
+  scoreCentroids(centroids: number, query: number, buffer: number, count: number): void;
   rescore(vectors: number, query: number, buffer: number, count: number): void;
   take(buffer: number, count: number, k: number, outRows: number, outSimilarity: number): number;
 }
 
 let compiled: Promise<WebAssembly.Module> | undefined;
+
+/** The compiled kernel, shared by the thread's tables. Throws WebAssembly.CompileError without relaxed SIMD. */
+export function scanKernel(): Promise<WebAssembly.Module> {
+  compiled ??= readFile(new URL('scan-kernel/scan.wasm', import.meta.url)).then((bytes) =>
+    WebAssembly.compile(bytes),
+  );
+  return compiled;
+}
+
+/** False where the engine cannot run the kernel. */
+export async function canScan(): Promise<boolean> {
+  return scanKernel().then(
+    () => true,
+    () => false,
+  );
+}
 
 export class ExactIndex implements VectorIndex {
   readonly kind = 'exact';
@@ -49,10 +79,7 @@ export class ExactIndex implements VectorIndex {
 
   /** The kernel over the table's memory; throws where the engine lacks relaxed SIMD, overloaded beyond 64 openers. */
   static async open(table: PostTable): Promise<ExactIndex> {
-    compiled ??= readFile(new URL('scan-kernel/scan.wasm', import.meta.url)).then((bytes) =>
-      WebAssembly.compile(bytes),
-    );
-    const instance = await WebAssembly.instantiate(await compiled, { env: { memory: table.memory } });
+    const instance = await WebAssembly.instantiate(await scanKernel(), { env: { memory: table.memory } });
     const slot = Atomics.add(table.header, HEADER.scratchSlots, 1);
     return new ExactIndex(
       table,
@@ -61,27 +88,76 @@ export class ExactIndex implements VectorIndex {
     );
   }
 
+  get baseRows(): number {
+    return this.#table.baseRows;
+  }
+
+  /** Inverted lists of the table that can be probed; 0 where it has none. */
+  get lists(): number {
+    return Math.min(this.#table.layout.lists?.count ?? 0, MAX_HITS);
+  }
+
   /** As VectorIndex; `toRow` bounds the scan from above. `k` ≤ 8192. Equal similarity: the lower row first. */
   search(query: Float32Array, k: number, hits: Hits, fromRow = 0, toRow = this.#table.rows): void {
-    checkVector(query, 'query');
-    checkHits(k, hits, MAX_HITS);
+    const keep = this.#prepare(query, k, hits);
     const { layout } = this.#table;
-    const at = this.#at;
-    const buffer = at + SCRATCH.buffer;
-    const keep = keptFor(k);
-    this.#query.set(query);
-    encodeQuery(query, this.#codes);
     const found = this.#kernel.scan(
       layout.codes,
       layout.deleted,
-      at + SCRATCH.queryCodes,
-      buffer,
+      this.#at + SCRATCH.queryCodes,
+      this.#at + SCRATCH.buffer,
       fromRow,
       Math.max(fromRow, toRow),
       keep,
       bufferLength(keep),
     );
-    this.#kernel.rescore(layout.vectors, at + SCRATCH.query, buffer, found);
+    this.#finish(found, k, hits);
+  }
+
+  /**
+   * The best `k` of the base rows in the `probes` lists whose centroids are nearest to the query; fewer where those
+   * lists hold fewer. Throws invalid_input where the table has no lists or `probes` is not within 1…their number.
+   */
+  searchLists(query: Float32Array, k: number, hits: Hits, probes: number): void {
+    const { layout } = this.#table;
+    const { lists } = layout;
+    if (!lists) throw invalid('lists', 'this generation has none');
+    if (!Number.isInteger(probes) || probes < 1 || probes > this.lists)
+      throw invalid('probes', `must be a whole number within 1…${this.lists}`);
+    const keep = this.#prepare(query, k, hits);
+    const at = this.#at;
+    const buffer = at + SCRATCH.buffer;
+    this.#kernel.scoreCentroids(lists.centroidsAt, at + SCRATCH.query, buffer, lists.count);
+    this.#kernel.take(buffer, lists.count, probes, at + SCRATCH.rows, at + SCRATCH.similarity);
+    const found = this.#kernel.scanLists(
+      layout.codes,
+      layout.deleted,
+      at + SCRATCH.queryCodes,
+      buffer,
+      lists.offsetsAt,
+      lists.rowsAt,
+      at + SCRATCH.rows,
+      probes,
+      keep,
+      bufferLength(keep),
+    );
+    this.#finish(found, k, hits);
+  }
+
+  /** Checks the input and puts the query into the scratch slot; how many candidates to keep. */
+  #prepare(query: Float32Array, k: number, hits: Hits): number {
+    checkVector(query, 'query');
+    checkHits(k, hits, MAX_HITS);
+    this.#query.set(query);
+    encodeQuery(query, this.#codes);
+    return keptFor(k);
+  }
+
+  /** Re-scores what was found in float32 and hands out the best. */
+  #finish(found: number, k: number, hits: Hits): void {
+    const at = this.#at;
+    const buffer = at + SCRATCH.buffer;
+    this.#kernel.rescore(this.#table.layout.vectors, at + SCRATCH.query, buffer, found);
     const size = this.#kernel.take(buffer, found, k, at + SCRATCH.rows, at + SCRATCH.similarity);
     hits.rows.set(this.#rows.subarray(0, size));
     hits.similarity.set(this.#similarity.subarray(0, size));

@@ -17,10 +17,11 @@ import {
 import { postText } from '../../post-text.ts';
 import { DIM, type EventType, languageCode } from '../../vocabulary.ts';
 import { AuthorTable, type AuthorTableHandle } from './author-table.ts';
+import type { InvertedLists } from './inverted-lists.ts';
 import { KeyDirectory, type KeyDirectoryHandle } from './key-directory.ts';
 import { addEngagement } from './post-counters.ts';
 import { sketchText } from './post-text.ts';
-import { allocateMemory, HEADER, type MemoryLayout, memoryLayout } from './table-layout.ts';
+import { allocateMemory, HEADER, type ListsSize, type MemoryLayout, memoryLayout } from './table-layout.ts';
 import { checkVector, encodeRow } from './vector-codes.ts';
 
 /** What the table takes of a post. `flags` are FLAG bits but `deleted`, `language` a position in LANGUAGES. */
@@ -64,6 +65,8 @@ export interface TableOptions {
   capacity: number;
   /** Bytes for all ids. */
   keyBytes: number;
+  /** Room for inverted lists over the base; default none. */
+  lists?: ListsSize;
 }
 
 /** Everything a worker needs to open the table; survives structured clone, no copy is made. */
@@ -119,7 +122,7 @@ export class PostTable implements Catalogue {
 
   /** An empty table. Throws invalid_input where the capacity does not fit one memory, overloaded without memory. */
   static create(options: TableOptions): PostTable {
-    const layout = memoryLayout(options.capacity);
+    const layout = memoryLayout(options.capacity, options.lists);
     const handle = {
       generation: options.generation,
       baseRows: options.baseRows,
@@ -139,6 +142,18 @@ export class PostTable implements Catalogue {
   handle(): TableHandle {
     const { generation, baseRows, memory, layout } = this;
     return { generation, baseRows, memory, layout, keys: this.keys.handle, authors: this.authorTable.handle };
+  }
+
+  /** Views of the inverted lists, null where this generation has none. */
+  get lists(): InvertedLists | null {
+    const { lists } = this.layout;
+    if (!lists) return null;
+    const { buffer } = this.memory;
+    return {
+      centroids: new Float32Array(buffer, lists.centroidsAt, lists.count * DIM),
+      offsets: new Uint32Array(buffer, lists.offsetsAt, lists.count + 1),
+      rows: new Uint32Array(buffer, lists.rowsAt, lists.rows),
+    };
   }
 
   get rows(): number {

@@ -57,11 +57,26 @@ export interface MemoryLayout {
   codes: number;
   records: number;
   vectors: number;
+  /** Inverted lists: centroids, offsets, rows; nothing where `lists` is null. */
+  lists: ListsLayout | null;
   pages: number;
 }
 
+export interface ListsLayout {
+  count: number;
+  /** Base rows in the lists. */
+  rows: number;
+  /** Byte offsets of f32[count, 64], u32[count + 1] and u32[rows]. */
+  centroidsAt: number;
+  offsetsAt: number;
+  rowsAt: number;
+}
+
+/** Size of inverted lists, null where a generation has none. */
+export type ListsSize = { count: number; rows: number } | null;
+
 /** Byte offsets for `capacity` rows. Throws invalid_input where they do not fit 4 GiB (about 9.4 million rows). */
-export function memoryLayout(capacity: number): MemoryLayout {
+export function memoryLayout(capacity: number, listsSize: ListsSize = null): MemoryLayout {
   if (!Number.isInteger(capacity) || capacity < 1)
     throw invalid('capacity', 'must be a whole number of rows ≥ 1');
   const scratch = PAGE;
@@ -69,20 +84,32 @@ export function memoryLayout(capacity: number): MemoryLayout {
   const codes = align(deleted + Math.ceil(capacity / 8));
   const records = align(codes + capacity * DIM);
   const vectors = align(records + capacity * RECORD_BYTES);
-  const end = vectors + capacity * DIM * 4;
+  const listsAt = align(vectors + capacity * DIM * 4);
+  const lists = listsSize && listsLayout(listsSize, listsAt);
+  const end = listsAt + listsBytes(listsSize);
   if (end > MAX_BYTES) {
     throw invalid(
       'capacity',
       `${capacity} rows need ${end} bytes; one generation holds at most ${MAX_BYTES}`,
     );
   }
-  return { capacity, scratch, deleted, codes, records, vectors, pages: Math.ceil(end / PAGE) };
+  return { capacity, scratch, deleted, codes, records, vectors, lists, pages: Math.ceil(end / PAGE) };
+}
+
+function listsLayout({ count, rows }: NonNullable<ListsSize>, at: number): ListsLayout {
+  const offsetsAt = at + count * DIM * 4;
+  return { count, rows, centroidsAt: at, offsetsAt, rowsAt: align(offsetsAt + (count + 1) * 4) };
+}
+
+function listsBytes(size: ListsSize): number {
+  return size === null ? 0 : align(size.count * DIM * 4 + (size.count + 1) * 4) + align(size.rows * 4);
 }
 
 /** The largest capacity ≤ `wanted` that fits one memory. */
-export function largestCapacity(wanted: number): number {
+export function largestCapacity(wanted: number, lists: ListsSize = null): number {
   const perRow = DIM + RECORD_BYTES + DIM * 4 + 1;
-  return Math.min(wanted, Math.floor((MAX_BYTES - PAGE - SCRATCH_SLOTS * SCRATCH_BYTES - 1024) / perRow));
+  const fixed = PAGE + SCRATCH_SLOTS * SCRATCH_BYTES + listsBytes(lists) + 1024;
+  return Math.min(wanted, Math.floor((MAX_BYTES - fixed) / perRow));
 }
 
 export function scratchOffset(layout: MemoryLayout, slot: number): number {

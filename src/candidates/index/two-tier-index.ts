@@ -1,10 +1,11 @@
-// The search that serves: the base by graph or by scan, as calibrated, and the live tier by scan, merged. A worker
-// opens one per generation; without a usable graph everything is scanned.
+// The search that serves: the base by graph, inverted lists or scan, as calibrated, and the live tier by scan, merged.
+// A worker opens one per generation; without a usable graph everything is scanned.
 import type { Hits, VectorIndex } from '../../contracts.ts';
 import { FeedrankError } from '../../errors.ts';
 import type { GraphFile } from './artifact.ts';
-import { type ExactIndex, openExactScan } from './exact-index.ts';
+import { ExactIndex, openExactScan } from './exact-index.ts';
 import { HnswIndex } from './hnsw-index.ts';
+import { InvertedIndex } from './inverted-index.ts';
 import type { PlainScan } from './plain-scan.ts';
 import type { PostTable } from './post-table.ts';
 import { newHits } from './search-table.ts';
@@ -15,37 +16,37 @@ export const SCAN_BELOW_ROWS = 20_000;
 export class TwoTierIndex implements VectorIndex {
   readonly #table: PostTable;
   readonly #scan: ExactIndex | PlainScan;
-  readonly #graph: HnswIndex | null;
+  readonly #fast: HnswIndex | InvertedIndex | null;
   #base: Hits = newHits(1024);
   #live: Hits = newHits(1024);
 
-  constructor(table: PostTable, scan: ExactIndex | PlainScan, graph: HnswIndex | null) {
+  constructor(table: PostTable, scan: ExactIndex | PlainScan, fast: HnswIndex | InvertedIndex | null) {
     this.#table = table;
     this.#scan = scan;
-    this.#graph = table.baseRows < SCAN_BELOW_ROWS ? null : graph;
+    this.#fast = table.baseRows < SCAN_BELOW_ROWS ? null : fast;
   }
 
-  /** `hnsw+exact`, `exact` or `plain`. */
+  /** `hnsw+exact`, `ivf+exact`, `exact` or `plain`. */
   get kind(): string {
-    return this.#graph ? `hnsw+${this.#scan.kind}` : this.#scan.kind;
+    return this.#fast ? `${this.#fast.kind}+${this.#scan.kind}` : this.#scan.kind;
   }
 
   search(query: Float32Array, k: number, hits: Hits, fromRow = 0): void {
     const { baseRows, rows } = this.#table;
-    const graph = this.#graph;
-    if (!graph || fromRow > 0 || !graph.fits(k)) {
+    const fast = this.#fast;
+    if (!fast || fromRow > 0 || !fast.fits(k)) {
       this.#scan.search(query, k, hits, fromRow);
       return;
     }
     if (rows === baseRows) {
-      graph.search(query, k, hits);
+      fast.search(query, k, hits);
     } else {
       this.#reserve(k);
-      graph.search(query, k, this.#base);
+      fast.search(query, k, this.#base);
       this.#scan.search(query, k, this.#live, baseRows);
       merge(this.#base, this.#live, k, hits);
     }
-    // Deleted rows clustered around the query can leave too few: the scan misses none.
+    // Deleted rows clustered around the query, or small lists, can leave too few: the scan misses none.
     if (hits.size < Math.min(k, rows - this.#table.deletedRows.all)) this.#scan.search(query, k, hits);
   }
 
@@ -70,15 +71,18 @@ function merge(a: Hits, b: Hits, k: number, out: Hits): void {
 }
 
 /**
- * Opens the search of a generation in this thread. `graph` null = scan everything. `reason` says why a graph that
- * was published is not used; a corrupt graph costs speed, never the service.
+ * Opens the search of a generation in this thread: by graph or inverted lists where they were calibrated, else by
+ * scan. `reason` says why a graph that was published is not used; a corrupt graph costs speed, never the service.
  */
 export async function openIndex(
   table: PostTable,
   graph: GraphFile | null,
+  probes: number | null = null,
 ): Promise<{ index: TwoTierIndex; reason: string | null }> {
   const scan = await openExactScan(table);
-  if (!graph) return { index: new TwoTierIndex(table, scan, null), reason: null };
+  const lists =
+    probes !== null && scan instanceof ExactIndex && scan.lists > 0 ? new InvertedIndex(scan, probes) : null;
+  if (!graph) return { index: new TwoTierIndex(table, scan, lists), reason: null };
   try {
     const hnsw = await HnswIndex.load(graph, table);
     return { index: new TwoTierIndex(table, scan, hnsw), reason: null };

@@ -113,6 +113,149 @@ export function scan(
   return count;
 }
 
+/**
+ * As `scan`, over the rows of inverted lists: `probes` (u32[probed]) names the lists, list i holds the row numbers
+ * `rows[offsets[i]] … rows[offsets[i + 1])` (u32). A row is one cache line, and the loads of the next rows do not wait
+ * for this one's.
+ */
+export function scanLists(
+  codes: usize,
+  deleted: usize,
+  query: usize,
+  buffer: usize,
+  offsets: usize,
+  rows: usize,
+  probes: usize,
+  probed: u32,
+  keep: u32,
+  cap: u32,
+): u32 {
+  const q0 = v128.load(query);
+  const q1 = v128.load(query, 16);
+  const q2 = v128.load(query, 32);
+  const q3 = v128.load(query, 48);
+  let threshold: i32 = i32.MIN_VALUE;
+  let thresholds = i32x4.splat(threshold);
+  let count: u32 = 0;
+  for (let probe: u32 = 0; probe < probed; probe++) {
+    const list = offsets + ((<usize>load<u32>(probes + ((<usize>probe) << 2))) << 2);
+    let at = rows + ((<usize>load<u32>(list)) << 2);
+    const end = rows + ((<usize>load<u32>(list, 4)) << 2);
+    while (at < end) {
+      // The last group of a list may hold fewer than four rows: the missing lanes repeat the last one.
+      const left = <u32>((end - at) >> 2);
+      const r0 = load<u32>(at);
+      const r1 = left > 1 ? load<u32>(at, 4) : r0;
+      const r2 = left > 2 ? load<u32>(at, 8) : r0;
+      const r3 = left > 3 ? load<u32>(at, 12) : r0;
+      const four = sums(
+        dot(codes + (<usize>r0) * ROW_CODES, q0, q1, q2, q3),
+        dot(codes + (<usize>r1) * ROW_CODES, q0, q1, q2, q3),
+        dot(codes + (<usize>r2) * ROW_CODES, q0, q1, q2, q3),
+        dot(codes + (<usize>r3) * ROW_CODES, q0, q1, q2, q3),
+      );
+      let lanes = i32x4.bitmask(i32x4.gt_s(four, thresholds));
+      if (left < 4) lanes &= (1 << left) - 1;
+      while (lanes != 0) {
+        const lane = <u32>ctz(lanes);
+        lanes &= lanes - 1;
+        const row = load<u32>(at + ((<usize>lane) << 2));
+        if (isDeleted(deleted, row)) continue;
+        const score =
+          lane < 2
+            ? lane == 0
+              ? i32x4.extract_lane(four, 0)
+              : i32x4.extract_lane(four, 1)
+            : lane == 2
+              ? i32x4.extract_lane(four, 2)
+              : i32x4.extract_lane(four, 3);
+        if (score <= threshold) continue;
+        store<u64>(buffer + ((<usize>count) << 3), packed(score, row));
+        count++;
+        if (count == cap) {
+          threshold = cut(buffer, count, keep);
+          thresholds = i32x4.splat(threshold);
+          count = keep;
+        }
+      }
+      at += 16;
+    }
+  }
+  if (count > keep) {
+    select(buffer, count, keep);
+    count = keep;
+  }
+  return count;
+}
+
+/** Similarity of `query` (f32[64]) to each of `count` centroids (f32), as candidates in `buffer` for `take`. */
+export function scoreCentroids(centroids: usize, query: usize, buffer: usize, count: u32): void {
+  for (let i: u32 = 0; i < count; i++) store<u64>(buffer + ((<usize>i) << 3), <u64>~i);
+  rescore(centroids, query, buffer, count);
+}
+
+/**
+ * The nearest centroid of each row of [from, to) goes to `out` (u32 a row). Centroids are int8 codes (64 a row, their
+ * number a multiple of 4); `biases` (i32) is what the rows' offset of 64 adds to each of their scores.
+ */
+export function assign(
+  codes: usize,
+  from: u32,
+  to: u32,
+  centroids: usize,
+  biases: usize,
+  count: u32,
+  out: usize,
+): void {
+  for (let row = from; row < to; row++) {
+    const at = codes + (<usize>row) * ROW_CODES;
+    const r0 = v128.load(at);
+    const r1 = v128.load(at, 16);
+    const r2 = v128.load(at, 32);
+    const r3 = v128.load(at, 48);
+    let best = i32x4.splat(i32.MIN_VALUE);
+    let bestAt = i32x4.splat(0);
+    let index = i32x4(0, 1, 2, 3);
+    let centroid = centroids;
+    for (let i: u32 = 0; i < count; i += 4, centroid += 4 * ROW_CODES) {
+      const four = i32x4.sub(
+        sums(
+          codeDot(centroid, r0, r1, r2, r3),
+          codeDot(centroid + ROW_CODES, r0, r1, r2, r3),
+          codeDot(centroid + 2 * ROW_CODES, r0, r1, r2, r3),
+          codeDot(centroid + 3 * ROW_CODES, r0, r1, r2, r3),
+        ),
+        v128.load(biases + ((<usize>i) << 2)),
+      );
+      const above = i32x4.gt_s(four, best);
+      best = v128.bitselect(four, best, above);
+      bestAt = v128.bitselect(index, bestAt, above);
+      index = i32x4.add(index, i32x4.splat(4));
+    }
+    let score = i32x4.extract_lane(best, 0);
+    let winner = i32x4.extract_lane(bestAt, 0);
+    if (i32x4.extract_lane(best, 1) > score) {
+      score = i32x4.extract_lane(best, 1);
+      winner = i32x4.extract_lane(bestAt, 1);
+    }
+    if (i32x4.extract_lane(best, 2) > score) {
+      score = i32x4.extract_lane(best, 2);
+      winner = i32x4.extract_lane(bestAt, 2);
+    }
+    if (i32x4.extract_lane(best, 3) > score) winner = i32x4.extract_lane(bestAt, 3);
+    store<u32>(out + ((<usize>row) << 2), <u32>winner);
+  }
+}
+
+/** Dot product of int8 codes at an address with unsigned 7-bit codes in registers. */
+@inline
+function codeDot(centroid: usize, r0: v128, r1: v128, r2: v128, r3: v128): v128 {
+  let sum = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(centroid), r0, i32x4.splat(0));
+  sum = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(centroid, 16), r1, sum);
+  sum = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(centroid, 32), r2, sum);
+  return i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(centroid, 48), r3, sum);
+}
+
 /** Selects the `keep` best to the front and returns the worst of their scores. */
 function cut(buffer: usize, count: u32, keep: u32): i32 {
   select(buffer, count, keep);

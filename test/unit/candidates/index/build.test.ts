@@ -93,11 +93,14 @@ describe('buildIndex', () => {
     expect([...stages]).toEqual(expect.arrayContaining(['embed', 'events', 'edges', 'verify', 'calibrate']));
     if (noGraph === null) {
       expect(manifest.graph).toMatchObject({ m: 8, efConstruction: 40 });
-      const efs = manifest.calibration.measured.map((one) => one.ef);
-      expect(efs).toEqual([null, 100, 125, 150, 200, 300, 400]);
-      const recalls = manifest.calibration.measured.slice(1).map((one) => one.recall);
-      expect(recalls.at(-1)).toBeGreaterThan(recalls[0]);
+      const graphs = manifest.calibration.measured.filter((one) => one.kind === 'hnsw');
+      expect(graphs.map((one) => one.ef)).toEqual([100, 125, 150, 200, 300, 400]);
+      expect(graphs[5].recall).toBeGreaterThan(graphs[0].recall);
     }
+    const lists = manifest.calibration.measured.filter((one) => one.kind === 'ivf');
+    expect(manifest.lists?.count).toBe(256);
+    expect(lists.map((one) => one.probes)).toEqual([1, 2, 4, 6, 8, 12, 16, 23, 32, 64]);
+    expect(lists[9].recall).toBeGreaterThan(lists[0].recall);
     const loaded = await loadGeneration(join(root, 'whole'), undefined, { liveCapacity: 10 });
     const { table } = loaded!;
     expect(table.generation).toBe(manifest.version);
@@ -130,7 +133,9 @@ describe('buildIndex', () => {
       ef: manifest.search.ef,
       shards: [{ file: manifest.files['hnsw.bin'], firstRow: 0, rows: 3000 }],
     });
+    expect(manifest.lists).toBeNull();
     const scanned = await buildIndex(options('forced', { posts: batchesOf(posts), search: 'exact' }));
+    expect(scanned.lists).toBeNull();
     expect(scanned.graph).toBeNull();
     expect(scanned.graphAbsent).toMatch(/asked for/);
   });

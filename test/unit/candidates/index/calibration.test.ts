@@ -4,9 +4,10 @@ import { calibrate, cheapest, syntheticQueries } from '../../../../src/candidate
 import { ExactIndex } from '../../../../src/candidates/index/exact-index.ts';
 import { tableOf, vectorsOf } from './seeded-posts.ts';
 
-const row = (kind: 'exact' | 'hnsw', ef: number | null, recall: number, p50Ms: number): Measured => ({
+const row = (kind: Measured['kind'], ef: number | null, recall: number, p50Ms: number): Measured => ({
   kind,
   ef,
+  probes: null,
   recall,
   p50Ms,
   p99Ms: p50Ms * 2,
@@ -40,15 +41,23 @@ describe('calibration', () => {
       table,
       scan,
       graph: null,
+      lists: null,
       queriesFrom: 'users' as const,
       targetRecall: 0.95,
       prefer: 'auto' as const,
     };
     const { calibration, search } = calibrate({ ...base, queries, k: 1000 });
-    expect(search).toEqual({ kind: 'exact', ef: null });
+    expect(search).toEqual({ kind: 'exact', ef: null, probes: null });
     expect(calibration).toMatchObject({ k: 300, queries: 12, queriesFrom: 'users', targetRecall: 0.95 });
     expect(calibration.measured).toEqual([
-      { kind: 'exact', ef: null, recall: 1, p50Ms: expect.any(Number), p99Ms: expect.any(Number) },
+      {
+        kind: 'exact',
+        ef: null,
+        probes: null,
+        recall: 1,
+        p50Ms: expect.any(Number),
+        p99Ms: expect.any(Number),
+      },
     ]);
     expect(calibrate({ ...base, queries: [], k: 10 }).calibration.queriesFrom).toBe('none');
   });
