@@ -1,15 +1,35 @@
-// `npm run bench -- feed`: figures beside their baselines from the same run, as a table and as JSON.
+// `npm run bench -- NAME`: figures beside their baselines from the same run, as a table and as JSON.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { benchFeed, type FeedBenchResult } from './bench/feed.ts';
+import { readConfig } from '../src/config.ts';
+import { benchFeed } from './bench/feed.ts';
+import { openKernelWorld } from './bench/kernel-world.ts';
+import { machine } from './bench/machine.ts';
 import { performancePage } from './bench/performance-page.ts';
+import { type BenchReport, printReport } from './bench/report.ts';
+import type { Comparison } from './bench/rounds.ts';
+import { benchAnn, benchBuild, benchExact } from './bench/search-kernels.ts';
+import { benchEncode, benchRank, benchRerank, retrieveAll } from './bench/stage-kernels.ts';
 
-const HELP = `usage: npm run bench -- feed [flags]
+const KERNELS = ['ann', 'exact', 'encode', 'rank', 'rerank', 'build'] as const;
+const NAMES = [...KERNELS, 'feed', 'all'] as const;
+type Name = (typeof NAMES)[number];
+
+const HELP = `usage: npm run bench -- ${NAMES.join('|')} [flags]
+
+  ann     each search at its calibrated setting, beside hnswlib's own call; recall against the exact scan
+  exact   the scan, beside reading the same bytes
+  encode  features of 1000 candidates, beside copying their records
+  rank    each committed ranker, beside its raw session.run
+  rerank  all rules, beside sorting the scores
+  build   the graph's insertion, beside hnswlib's own
+  feed    whole requests against the service in its own process, beside GET /health/live
+  all     all of these
 
   --posts N,N         sizes of the worlds (default 100000,1000000); built once, then reused
   --users N           users of each world (default 5000)
-  --requests N        requests of a round, one client, one at a time (default 1000)
-  --rounds N          rounds; the figures are medians over them (default 5)
+  --requests N        requests of a round of feed, one client, one at a time (default 1000)
+  --rounds N          rounds; the figures are medians over them (default 7)
   --seed S            seed of the worlds (default 1)
   --cache DIR         where the worlds are kept (default .cache/bench)
   --ef-construction E breadth of the graph's insertion (default 100)
@@ -17,8 +37,8 @@ const HELP = `usage: npm run bench -- feed [flags]
   --markdown FILE     write the page of figures, such as docs/PERFORMANCE.md
   --help
 
-Prints each stage's time (from the answers' Server-Timing), the whole request as its client sees it, and GET
-/health/live from the same rounds as the baseline. Event-loop delay is perf_hooks', less its sampling interval.`;
+Every round measures all cases in turn. A round in which other processes used more than a fifth of the machine is
+void and repeated.`;
 
 function whole(flag: string, text: string, min: number, max: number): number {
   const value = text.trim() === '' ? Number.NaN : Number(text);
@@ -26,23 +46,35 @@ function whole(flag: string, text: string, min: number, max: number): number {
   throw new Error(`${flag}: expected a whole number from ${min} to ${max}, got '${text}'`);
 }
 
-function table(results: FeedBenchResult[]): string {
-  const lines = results.flatMap((result) => {
-    const { posts, search, model, feed, nothing, stages, loopDelayMs, rssMiB } = result;
-    const row = (name: string, { p50, p99 }: { p50: number; p99: number }) =>
-      `  ${name.padEnd(26)} ${p50.toFixed(2).padStart(8)} ${p99.toFixed(2).padStart(8)}`;
-    return [
-      `${posts.toLocaleString('en')} posts, ${search}, ${model}, ${rssMiB} MiB`,
-      `  ${'ms'.padEnd(26)} ${'p50'.padStart(8)} ${'p99'.padStart(8)}`,
-      ...Object.entries(stages).map(([stage, times]) => row(stage, times)),
-      row('whole request', feed),
-      row('GET /health/live', nothing),
-      row('event-loop delay', loopDelayMs),
-      `  whole request ÷ /health/live: ${(feed.p50 / nothing.p50).toFixed(1)} at p50`,
-      '',
-    ];
-  });
-  return lines.join('\n');
+interface Plan {
+  sizes: number[];
+  users: number;
+  seed: number;
+  rounds: number;
+  requests: number;
+  cacheDir: string;
+  efConstruction: number;
+}
+
+async function kernels(names: readonly Name[], plan: Plan): Promise<Comparison[]> {
+  const wanted = KERNELS.filter((name) => names.includes(name));
+  const comparisons: Comparison[] = [];
+  for (const posts of wanted.length > 0 ? plan.sizes : []) {
+    const world = await openKernelWorld({ ...plan, posts });
+    const modelsDir = readConfig().MODELS_DIR;
+    const retrievals = wanted.some((name) => ['encode', 'rank', 'rerank'].includes(name))
+      ? await retrieveAll(world)
+      : [];
+    for (const name of wanted) {
+      console.error(`bench: ${name}, ${posts} posts`);
+      if (name === 'ann') comparisons.push(...(await benchAnn(world, plan.rounds)));
+      if (name === 'exact') comparisons.push(...(await benchExact(world, plan.rounds)));
+      if (name === 'build') comparisons.push(...(await benchBuild(world, plan.rounds)));
+      const stage = { encode: benchEncode, rank: benchRank, rerank: benchRerank }[name as string];
+      if (stage) comparisons.push(...(await stage(world, retrievals, modelsDir, plan.rounds)));
+    }
+  }
+  return comparisons;
 }
 
 async function main(): Promise<void> {
@@ -53,7 +85,7 @@ async function main(): Promise<void> {
       posts: { type: 'string', default: '100000,1000000' },
       users: { type: 'string', default: '5000' },
       requests: { type: 'string', default: '1000' },
-      rounds: { type: 'string', default: '5' },
+      rounds: { type: 'string', default: '7' },
       seed: { type: 'string', default: '1' },
       cache: { type: 'string', default: '.cache/bench' },
       'ef-construction': { type: 'string', default: '100' },
@@ -63,10 +95,11 @@ async function main(): Promise<void> {
     },
   });
   if (values.help) return console.log(HELP);
-  if (positionals.length !== 1 || positionals[0] !== 'feed') {
-    throw new Error(`expected one benchmark, feed, got '${positionals.join(' ')}'`);
+  const [name] = positionals as Name[];
+  if (positionals.length !== 1 || !NAMES.includes(name)) {
+    throw new Error(`expected one of ${NAMES.join(', ')}, got '${positionals.join(' ')}'`);
   }
-  const report = await benchFeed({
+  const plan: Plan = {
     sizes: values.posts.split(',').map((text) => whole('--posts', text, 1000, 9_000_000)),
     users: whole('--users', values.users, 10, 1_000_000),
     requests: whole('--requests', values.requests, 10, 1_000_000),
@@ -74,8 +107,17 @@ async function main(): Promise<void> {
     seed: whole('--seed', values.seed, 0, 2 ** 31),
     cacheDir: values.cache,
     efConstruction: whole('--ef-construction', values['ef-construction'], 10, 1000),
-  });
-  console.log(table(report.results));
+  };
+  const names: readonly Name[] = name === 'all' ? NAMES : [name];
+  const { sizes, users, seed, rounds, requests } = plan;
+  const report: BenchReport = {
+    machine: machine(),
+    at: new Date().toISOString(),
+    options: { sizes, users, seed, rounds, requests },
+    comparisons: await kernels(names, plan),
+    feeds: names.includes('feed') ? await benchFeed(plan) : [],
+  };
+  console.log(printReport(report));
   if (values.markdown) writeFileSync(values.markdown, performancePage(report));
   if (values.json) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
 }

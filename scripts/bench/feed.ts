@@ -1,25 +1,16 @@
 // `npm run bench -- feed`: one request at a time against the service in its own process, over generated worlds of
 // several sizes; latency, the stages' times, event-loop delay, beside a route that does nothing.
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { readConfig } from '../../src/config.ts';
-import { buildWorld } from '../demo/build-world.ts';
-import { generateWorld } from '../generate/world.ts';
-import { type CpuClock, foreignShare, type Machine, machine, readCpu, residentMiB } from './machine.ts';
+import { type CpuClock, foreignShare, readCpu, residentMiB } from './machine.ts';
 import { startService } from './service-process.ts';
 import { median, type Spread, spread } from './statistics.ts';
+import { type BenchWorld, benchWorld } from './world.ts';
 
-export interface FeedBenchOptions {
+export interface FeedBenchOptions extends Omit<BenchWorld, 'posts'> {
   /** Posts of each world. */
   sizes: number[];
-  users: number;
   /** Requests of one round. */
   requests: number;
   rounds: number;
-  seed: number;
-  /** Worlds are built here once. */
-  cacheDir: string;
-  efConstruction: number;
 }
 
 interface Round {
@@ -51,31 +42,14 @@ const WARM_UP = 100;
 /** perf_hooks samples the event loop's delay every 10 ms and reports the whole interval. */
 const SAMPLING_MS = 10;
 
-export interface FeedBenchReport {
-  machine: Machine;
-  at: string;
-  options: FeedBenchOptions;
-  results: FeedBenchResult[];
-}
-
-export async function benchFeed(options: FeedBenchOptions): Promise<FeedBenchReport> {
+export async function benchFeed(options: FeedBenchOptions): Promise<FeedBenchResult[]> {
   const results: FeedBenchResult[] = [];
   for (const posts of options.sizes) results.push(await benchSize(posts, options));
-  return { machine: machine(), at: new Date().toISOString(), options, results };
+  return results;
 }
 
 async function benchSize(posts: number, options: FeedBenchOptions): Promise<FeedBenchResult> {
-  const { users, seed, cacheDir, efConstruction } = options;
-  const dataDir = join(cacheDir, `world-${posts}-${users}-${seed}`);
-  const done = join(dataDir, 'built.json');
-  if (!existsSync(done)) {
-    rmSync(dataDir, { recursive: true, force: true });
-    mkdirSync(dataDir, { recursive: true });
-    const world = generateWorld({ posts, users, seed, now: Date.now() });
-    const manifest = await buildWorld(world, { dataDir, modelsDir: readConfig().MODELS_DIR, efConstruction });
-    writeFileSync(done, JSON.stringify(manifest.search));
-  }
-  console.error(`bench: ${posts} posts, search ${readFileSync(done, 'utf8')}`);
+  const dataDir = await benchWorld({ ...options, posts });
   const startedAt = performance.now();
   const service = await startService({
     DATA_DIR: dataDir,

@@ -1,24 +1,48 @@
 // docs/PERFORMANCE.md from a benchmark's JSON: nothing on the page was typed by hand.
-import type { FeedBenchReport, FeedBenchResult } from './feed.ts';
+import type { FeedBenchResult } from './feed.ts';
+import type { BenchReport } from './report.ts';
+import type { Comparison } from './rounds.ts';
 import type { Spread } from './statistics.ts';
 
-export function performancePage({ machine, at, options, results }: FeedBenchReport): string {
+export function performancePage({ machine, at, options, comparisons, feeds }: BenchReport): string {
   return `# Performance
 
-Written by \`npm run bench -- feed --markdown docs/PERFORMANCE.md\` on ${at.slice(0, 10)}. One client, one request at a
-time; medians of ${options.rounds} rounds of ${options.requests} requests; generated worlds, seed ${options.seed},
-${options.users.toLocaleString('en')} users; embedded stores; ranking on the CPU; the client on the same machine.
+Written by \`npm run bench -- all --markdown docs/PERFORMANCE.md\` on ${at.slice(0, 10)}. Medians of ${options.rounds}
+rounds; generated worlds, seed ${options.seed}, ${options.users.toLocaleString('en')} users; ranking on the CPU.
 
 Machine: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.platform}, Node ${machine.node}.
 
-${results.map(section).join('\n')}
+## Stages beside what they stand on
+
+Each beside its baseline, measured in turn within the same rounds, one thread.
+
+${comparisons.map(comparisonTable).join('\n')}
+# Whole requests
+
+One client, one request at a time, ${options.requests} requests a round; embedded stores; the client on the same machine.
+
+${feeds.map(section).join('\n')}
 ## How to read it
 
 - *whole request* is what the client sees; the stages are the worker's own clock (\`Server-Timing\`).
 - *GET /health/live* ran in the same rounds: it is what HTTP costs on this machine at that moment.
 - *event-loop delay* is the main thread's, less the 10 ms sampling interval of perf_hooks.
 - *others* is the largest share of the machine that other processes used in any round: above 20 % the figures are an
-  upper bound, not a measurement.
+  upper bound, not a measurement. Rounds of the stages beyond that were repeated.
+`;
+}
+
+function comparisonTable({ name, unit, cases, disturbed }: Comparison): string {
+  const searches = cases.some((one) => one.recall !== undefined);
+  const rows = cases.map(({ name: what, median, ratio, recall }, i) => {
+    const found = searches ? ` ${recall?.toFixed(4) ?? ''} |` : '';
+    return `| ${i === 0 ? `*${what}*` : what} | ${median} | ${ratio.toFixed(2)} |${found}`;
+  });
+  return `**${name}**${disturbed ? ' (disturbed in every round: upper bounds)' : ''}
+
+| | ${unit} | × baseline |${searches ? ' recall |' : ''}
+|---|---|---|${searches ? '---|' : ''}
+${rows.join('\n')}
 `;
 }
 

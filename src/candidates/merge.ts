@@ -12,6 +12,8 @@ export class CandidateMerge {
   sources = new Uint8Array(0);
   /** [size × SOURCES.length], 1-based, 0 = not from it. */
   sourceRanks = new Uint16Array(0);
+  /** Cosine to the user vector where a source found it, NaN elsewhere. */
+  similarity = new Float32Array(0);
   #slots = new Uint32Array(0);
   #stamps = new Uint32Array(0);
   #epoch = 0;
@@ -28,9 +30,15 @@ export class CandidateMerge {
     }
   }
 
-  /** Adds the hits of source number `source`; a row keeps the first rank it got from a source. */
-  addHits(source: number, hits: Hits): void {
-    for (let i = 0; i < hits.size; i++) this.add(hits.rows[i], source, i + 1);
+  /**
+   * Adds the hits of source number `source`; a row keeps the first rank it got from a source. `toUser` says that
+   * their similarity is that to the user vector.
+   */
+  addHits(source: number, hits: Hits, toUser = false): void {
+    for (let i = 0; i < hits.size; i++) {
+      const entry = this.add(hits.rows[i], source, i + 1);
+      if (toUser) this.similarity[entry] = hits.similarity[i];
+    }
   }
 
   has(row: number): boolean {
@@ -51,6 +59,7 @@ export class CandidateMerge {
       this.#slots[slot] = entry;
       this.rows[entry] = row;
       this.sources[entry] = 0;
+      this.similarity[entry] = Number.NaN;
       this.sourceRanks.fill(0, entry * WIDTH, (entry + 1) * WIDTH);
     }
     if (source !== null) {
@@ -74,6 +83,7 @@ export class CandidateMerge {
     this.rows = enlarge(this.rows, new Uint32Array(capacity));
     this.sources = enlarge(this.sources, new Uint8Array(capacity));
     this.sourceRanks = enlarge(this.sourceRanks, new Uint16Array(capacity * WIDTH));
+    this.similarity = enlarge(this.similarity, new Float32Array(capacity));
     let slots = 1024;
     while (slots < capacity * 2) slots *= 2;
     this.#slots = new Uint32Array(slots);
@@ -88,7 +98,7 @@ export class CandidateMerge {
   }
 }
 
-function enlarge<T extends Uint32Array | Uint16Array | Uint8Array>(old: T, fresh: T): T {
+function enlarge<T extends Uint32Array | Uint16Array | Uint8Array | Float32Array>(old: T, fresh: T): T {
   fresh.set(old);
   return fresh;
 }

@@ -4,7 +4,8 @@ import type { RecordViews } from '../post-record.ts';
 import { FIELD, RECORD_WORDS } from '../post-record.ts';
 
 const CHUNKS = 4;
-const CHUNK_VALUES = 0x10000;
+/** Slots a chunk: few enough for the first levels of cache; a chain's entries are compared whole, so sharing is harmless. */
+const CHUNK_SLOTS = 0x1000;
 /** Sort keys: similarity in 2⁻²⁰ steps above the position of the entry; both fit a double exactly. */
 const SIMILARITY_STEPS = 2 ** 20;
 const MAX_ENTRIES = 2 ** 24;
@@ -12,8 +13,8 @@ const MAX_ENTRIES = 2 ** 24;
 /** One a worker; storage is kept between requests. */
 export class NearDuplicates {
   readonly #maxDistance: number;
-  /** Newest entry + 1 of the chain of each (chunk, value). */
-  readonly #heads = new Uint32Array(CHUNKS * CHUNK_VALUES);
+  /** Newest entry + 1 of the chain of each (chunk, slot). */
+  readonly #heads = new Uint32Array(CHUNKS * CHUNK_SLOTS);
   #links = new Uint32Array(0);
   #lo = new Uint32Array(0);
   #hi = new Uint32Array(0);
@@ -97,7 +98,8 @@ export class NearDuplicates {
 
 function chunkIndex(chunk: number, lo: number, hi: number): number {
   const word = chunk < 2 ? lo : hi;
-  return chunk * CHUNK_VALUES + ((chunk & 1) === 0 ? word & 0xffff : word >>> 16);
+  const value = (chunk & 1) === 0 ? word & 0xffff : word >>> 16;
+  return chunk * CHUNK_SLOTS + (Math.imul(value, 0x9e3779b1) >>> 20);
 }
 
 /** Bits set in a 32-bit number. */

@@ -49,7 +49,6 @@ export class Retriever {
   readonly #duplicates: NearDuplicates;
   readonly #hits: Hits = newHits(0);
   #states = new Uint8Array(0);
-  #similarity = new Float32Array(0);
   /** Entries `[0, included)` were asked for by the request, not proposed by a source. */
   #included = 0;
 
@@ -118,7 +117,7 @@ export class Retriever {
       if (quota === 0) continue;
       try {
         source.retrieve(query, catalogue, window, quota, this.#hits);
-        this.#merge.addHits(SOURCES.indexOf(source.name), this.#hits);
+        this.#merge.addHits(SOURCES.indexOf(source.name), this.#hits, source.name === 'nearest');
       } catch (error) {
         const cause = `${source.name}_failed`;
         if (result.degraded.includes(cause)) continue;
@@ -131,18 +130,17 @@ export class Retriever {
   /** Decides what is pending, then removes near-duplicates among all that is kept; returns how many are. */
   #filter(query: FeedQuery, catalogue: Catalogue, context: FilterContext, result: Retrieved): number {
     const startedAt = performance.now();
-    const { rows, size } = this.#merge;
+    const { rows, size, similarity } = this.#merge;
     if (this.#states.length < rows.length) {
       const states = new Uint8Array(rows.length);
       states.set(this.#states);
       this.#states = states;
-      this.#similarity = new Float32Array(rows.length);
     }
     const states = this.#states;
-    const similarity = this.#similarity;
     filterRows(rows, size, states, context);
     const kept = keptEntries(states, size);
     for (const entry of kept) {
+      if (!Number.isNaN(similarity[entry])) continue;
       similarity[entry] = rowSimilarity(catalogue.vectors, rows[entry], query.user.embedding, catalogue.dim);
     }
     // What was asked for comes first: of two near-duplicates it is the one that stays.
@@ -200,7 +198,7 @@ export class Retriever {
     result.kept = kept.length;
     countRemoved(result, this.#merge, this.#states, query.explain === 2);
     const chosen = cutByQuota(kept, this.#merge.sourceRanks, this.#quotas, limit);
-    result.candidates = candidateSet(chosen, this.#merge, this.#similarity);
+    result.candidates = candidateSet(chosen, this.#merge);
   }
 
   /** Rows of the last posts that the user was served or engaged with. */

@@ -29,7 +29,7 @@ export interface Retrieved {
 
 export function emptyRetrieved(): Retrieved {
   return {
-    candidates: candidateSet(new Uint32Array(0), null, new Float32Array(0)),
+    candidates: candidateSet(new Uint32Array(0), null),
     retrieved: 0,
     kept: 0,
     removedByReason: new Uint32Array(REMOVAL_REASONS.length),
@@ -50,12 +50,8 @@ export function keptEntries(states: Uint8Array, size: number): Uint32Array {
   return kept.subarray(0, count);
 }
 
-/** Copies the `chosen` entries of a merge; `similarity` is by entry. */
-export function candidateSet(
-  chosen: Uint32Array,
-  merge: CandidateMerge | null,
-  similarity: Float32Array,
-): CandidateSet {
+/** Copies the `chosen` entries of a merge. */
+export function candidateSet(chosen: Uint32Array, merge: CandidateMerge | null): CandidateSet {
   const size = chosen.length;
   const set = {
     rows: new Uint32Array(size),
@@ -67,7 +63,7 @@ export function candidateSet(
   for (let i = 0; i < size && merge; i++) {
     const entry = chosen[i];
     set.rows[i] = merge.rows[entry];
-    set.similarity[i] = similarity[entry];
+    set.similarity[i] = merge.similarity[entry];
     set.sources[i] = merge.sources[entry];
     for (let s = 0; s < WIDTH; s++) set.sourceRanks[i * WIDTH + s] = merge.sourceRanks[entry * WIDTH + s];
   }

@@ -256,6 +256,17 @@ function codeDot(centroid: usize, r0: v128, r1: v128, r2: v128, r3: v128): v128 
   return i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(centroid, 48), r3, sum);
 }
 
+/** Reads [from, to) (multiples of 64) and does nothing else: what memory allows, for the benchmark of the scan. */
+export function readAll(from: usize, to: usize): i32 {
+  let a = v128.splat<i32>(0);
+  let b = v128.splat<i32>(0);
+  for (let at = from; at < to; at += 64) {
+    a = v128.xor(a, v128.xor(v128.load(at), v128.load(at, 16)));
+    b = v128.xor(b, v128.xor(v128.load(at, 32), v128.load(at, 48)));
+  }
+  return i32x4.bitmask(v128.xor(a, b));
+}
+
 /** Selects the `keep` best to the front and returns the worst of their scores. */
 function cut(buffer: usize, count: u32, keep: u32): i32 {
   select(buffer, count, keep);

@@ -1,0 +1,37 @@
+// Generated worlds for the benchmarks, built once each and kept.
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { readConfig } from '../../src/config.ts';
+import { buildWorld } from '../demo/build-world.ts';
+import { generateWorld } from '../generate/world.ts';
+
+export interface BenchWorld {
+  posts: number;
+  users: number;
+  seed: number;
+  /** Worlds are kept here. */
+  cacheDir: string;
+  /** Breadth of the graph's insertion. */
+  efConstruction: number;
+}
+
+/** The data folder of a world, built where it is not there yet. */
+export async function benchWorld({
+  posts,
+  users,
+  seed,
+  cacheDir,
+  efConstruction,
+}: BenchWorld): Promise<string> {
+  const dataDir = join(cacheDir, `world-${posts}-${users}-${seed}`);
+  const done = join(dataDir, 'built.json');
+  if (!existsSync(done)) {
+    rmSync(dataDir, { recursive: true, force: true });
+    mkdirSync(dataDir, { recursive: true });
+    const world = generateWorld({ posts, users, seed, now: Date.now() });
+    const manifest = await buildWorld(world, { dataDir, modelsDir: readConfig().MODELS_DIR, efConstruction });
+    writeFileSync(done, JSON.stringify(manifest.search));
+  }
+  console.error(`bench: ${posts} posts, search ${readFileSync(done, 'utf8')}`);
+  return dataDir;
+}
