@@ -5,7 +5,7 @@ import { TrendingBoard } from './candidates/trending-board.ts';
 import type { Deadline } from './deadline.ts';
 import type { Generations } from './generations.ts';
 import type { WorkerPool } from './pool.ts';
-import { FIELD, RECORD_WORDS } from './post-record.ts';
+import { FIELD, FLAG, RECORD_WORDS } from './post-record.ts';
 import type { SimilarQuery } from './worker.ts';
 
 export class GenerationView implements CatalogueView {
@@ -29,6 +29,7 @@ export class GenerationView implements CatalogueView {
       authorLo: u32[at + FIELD.authorLo],
       authorHi: u32[at + FIELD.authorHi],
       topic: u32[at + FIELD.topic],
+      sensitive: (u32[at + FIELD.flags] & FLAG.sensitive) !== 0,
     };
   }
 

@@ -7,6 +7,13 @@ const STATE_SHARE = 0.3;
 /** No tower has this name: the state comes without its vector. */
 const NO_TOWER = '';
 
+export interface KnownReader {
+  edges: Edge[];
+  /** hash64 pairs. */
+  seen: Uint32Array;
+  showSensitive: boolean;
+}
+
 export class UserEdges {
   readonly #state: Pick<StateStore, 'getState'>;
   readonly #users: Pick<UserStore, 'getUser'>;
@@ -17,7 +24,7 @@ export class UserEdges {
   }
 
   /** null when neither store answers in time. */
-  async read(userId: string, deadline: Deadline): Promise<{ edges: Edge[]; seen: Uint32Array } | null> {
+  async read(userId: string, deadline: Deadline): Promise<KnownReader | null> {
     let seen = new Uint32Array(0);
     try {
       const within = deadline.within(deadline.remainingMs() * STATE_SHARE);
@@ -29,14 +36,16 @@ export class UserEdges {
       if (state !== null) {
         seen = Uint32Array.from(state.seen);
         // A state without a profile was only touched: its edges may be missing.
-        if (state.user !== null) return { edges: state.edges, seen };
+        if (state.user !== null) {
+          return { edges: state.edges, seen, showSensitive: state.user.showSensitive ?? false };
+        }
       }
     } catch {
       // The SQL store knows the same edges.
     }
     try {
       const stored = await raceDeadline(this.#users.getUser(userId, deadline), deadline, 'the user store');
-      return { edges: stored?.edges ?? [], seen };
+      return { edges: stored?.edges ?? [], seen, showSensitive: stored?.user?.showSensitive ?? false };
     } catch {
       return null;
     }

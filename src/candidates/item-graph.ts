@@ -1,5 +1,5 @@
 // Item to item by co-occurrence: which items the same users engaged with, normalised by degree. Built once from
-// interactions, read-only afterwards; the offline evaluation builds it and a `similar` source may ask its neighbours.
+// interactions, read-only afterwards: by the index build for the `similar` source, and by the offline evaluation.
 
 /** Who engaged with what, as compressed rows: the items of user u are `items[start[u] .. start[u + 1])`, no repeats. */
 export interface Interactions {
@@ -26,22 +26,34 @@ export interface ItemGraphOptions {
 }
 
 export interface Neighbours {
-  /** Strongest first. */
   items: Uint32Array;
+  weights: Float32Array;
+}
+
+/** The edges as compressed rows; over shared memory a worker opens them without a copy. */
+export interface ItemGraphParts {
+  /** [items + 1]: the edges that leave item i are start[i] … start[i + 1] − 1. */
+  start: Uint32Array;
+  /** [edges], in no particular order within an item. */
+  items: Uint32Array;
+  /** [edges], above 0. */
   weights: Float32Array;
 }
 
 export class ItemGraph {
   readonly itemCount: number;
+  readonly parts: ItemGraphParts;
   readonly #start: Uint32Array;
   readonly #items: Uint32Array;
   readonly #weights: Float32Array;
 
-  private constructor(itemCount: number, start: Uint32Array, items: Uint32Array, weights: Float32Array) {
-    this.itemCount = itemCount;
-    this.#start = start;
-    this.#items = items;
-    this.#weights = weights;
+  /** Over parts that are trusted: what is read from a file is checked by its reader. */
+  constructor(parts: ItemGraphParts) {
+    this.parts = parts;
+    this.itemCount = parts.start.length - 1;
+    this.#start = parts.start;
+    this.#items = parts.items;
+    this.#weights = parts.weights;
   }
 
   /** Row by row (Gustavson's sparse product), so memory is the kept edges alone: 8 bytes each. */
@@ -93,7 +105,7 @@ export class ItemGraph {
       for (let t = 0; t < count; t++) sum[touched[t]] = 0;
       rowStart[item + 1] = edges.size;
     }
-    return new ItemGraph(itemCount, rowStart, edges.items(), edges.weights());
+    return new ItemGraph({ start: rowStart, items: edges.items(), weights: edges.weights() });
   }
 
   get edgeCount(): number {

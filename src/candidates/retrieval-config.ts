@@ -60,6 +60,12 @@ const retrievalConfigSchema = z.strictObject({
   similar: z
     .strictObject({
       seeds: count(5, 50, 'last positive engagements whose neighbours are looked up'),
+      coEngaged: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(0.5)
+        .describe('share of each post’s neighbours that come from what the same users engaged with; 0 = off'),
       scanBudgetRows: count(500_000, 100_000_000, 'newest rows scanned for all of them together'),
     })
     .prefault({}),

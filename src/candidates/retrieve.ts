@@ -8,6 +8,7 @@ import { type FilterContext, FilterContexts } from './filter-context.ts';
 import { filterRow, filterRows, KEPT, PENDING, REMOVED } from './filters.ts';
 import { FollowingSource } from './following-source.ts';
 import { FreshSource } from './fresh-source.ts';
+import type { ItemGraph } from './item-graph.ts';
 import { CandidateMerge } from './merge.ts';
 import { bySimilarity, NearDuplicates } from './near-duplicates.ts';
 import { NearestSource } from './nearest-source.ts';
@@ -26,14 +27,15 @@ const TOO_OLD = REMOVED + REMOVAL_REASONS.indexOf('too_old');
 const NEAR_DUPLICATE = REMOVED + REMOVAL_REASONS.indexOf('near_duplicate');
 const NOTHING = new Uint32Array(0);
 
-/** The five sources over one index; without an index, the three that need none. */
+/** The five sources over one index; without an index, the three that need none. `graph`: of the same generation. */
 export function standardSources(
   index: VectorIndex | null,
   board: TrendingBoard,
   config: RetrievalConfig,
+  graph: ItemGraph | null = null,
 ): CandidateSource[] {
   return [
-    ...(index ? [new NearestSource(index), new SimilarSource(index, config.similar)] : []),
+    ...(index ? [new NearestSource(index), new SimilarSource(index, config.similar, graph)] : []),
     new FollowingSource(config.following),
     new TrendingSource(board, config.trending.topicBoost),
     new FreshSource(config.fresh),

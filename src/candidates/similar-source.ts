@@ -1,7 +1,10 @@
-// Item to item: the newest neighbours of the last posts the user engaged with, taken in turn.
+// Item to item: neighbours of the last posts the user engaged with, taken in turn. A post's neighbours are first those
+// that the same users engaged with, then the newest ones nearest to its vector; a post without such users has only
+// the latter.
 import type { Catalogue, FeedQuery, Hits, VectorIndex } from '../contracts.ts';
 import { ENGAGEMENT_CODES } from '../vocabulary.ts';
 import { MAX_HITS } from './index/table-layout.ts';
+import type { ItemGraph } from './item-graph.ts';
 import type { RetrievalConfig } from './retrieval-config.ts';
 import { type AgeWindow, type CandidateSource, newHits, resetHits } from './source.ts';
 
@@ -9,11 +12,15 @@ export class SimilarSource implements CandidateSource {
   readonly name = 'similar';
   readonly #index: VectorIndex;
   readonly #config: RetrievalConfig['similar'];
+  readonly #graph: ItemGraph | null;
   readonly #neighbours: Hits[] = [];
+  readonly #nearest: Hits = newHits(0);
 
-  constructor(index: VectorIndex, config: RetrievalConfig['similar']) {
+  /** `graph`: over the base rows of the generation that `index` searches. */
+  constructor(index: VectorIndex, config: RetrievalConfig['similar'], graph: ItemGraph | null = null) {
     this.#index = index;
     this.#config = config;
+    this.#graph = graph;
   }
 
   retrieve(query: FeedQuery, catalogue: Catalogue, window: AgeWindow, quota: number, out: Hits): void {
@@ -29,8 +36,11 @@ export class SimilarSource implements CandidateSource {
     const { vectors, dim } = catalogue;
     for (let i = 0; i < seeds.length; i++) {
       const hits = (this.#neighbours[i] ??= newHits(k));
-      resetHits(hits, k);
-      this.#index.search(vectors.slice(seeds[i] * dim, (seeds[i] + 1) * dim), k, hits, fromRow);
+      this.#coEngaged(seeds[i], Math.round((k - 1) * this.#config.coEngaged), window.firstRow, hits);
+      const left = k - hits.size;
+      resetHits(this.#nearest, left);
+      this.#index.search(vectors.slice(seeds[i] * dim, (seeds[i] + 1) * dim), left, this.#nearest, fromRow);
+      append(hits, this.#nearest, k);
     }
     const taken = new Set<number>(seeds);
     for (let rank = 0; rank < k && out.size < quota; rank++) {
@@ -46,6 +56,18 @@ export class SimilarSource implements CandidateSource {
     }
   }
 
+  /** The strongest neighbours of the graph within the window, at most `limit`; the similarity is the edge's weight. */
+  #coEngaged(seed: number, limit: number, firstRow: number, out: Hits): void {
+    resetHits(out, limit);
+    if (this.#graph === null || limit === 0) return;
+    const { items, weights } = this.#graph.neighbours(seed);
+    for (let i = 0; i < items.length && out.size < limit; i++) {
+      if (items[i] < firstRow) continue;
+      out.rows[out.size] = items[i];
+      out.similarity[out.size++] = weights[i];
+    }
+  }
+
   /** Rows of the last distinct posts the user liked, newest first. */
   #seeds(query: FeedQuery, catalogue: Catalogue): number[] {
     const { historyKeys, historyTypes } = query.user;
@@ -58,4 +80,18 @@ export class SimilarSource implements CandidateSource {
     }
     return seeds;
   }
+}
+
+/** Adds `more` to `hits`, whose room it enlarges to `capacity`. */
+function append(hits: Hits, more: Hits, capacity: number): void {
+  if (hits.rows.length < capacity) {
+    const { rows, similarity, size } = hits;
+    hits.rows = new Uint32Array(capacity);
+    hits.similarity = new Float32Array(capacity);
+    hits.rows.set(rows.subarray(0, size));
+    hits.similarity.set(similarity.subarray(0, size));
+  }
+  hits.rows.set(more.rows.subarray(0, more.size), hits.size);
+  hits.similarity.set(more.similarity.subarray(0, more.size), hits.size);
+  hits.size += more.size;
 }

@@ -5,7 +5,6 @@ import { AUTHOR_WORDS, FIELD, RECORD_WORDS } from '../post-record.ts';
 import { DIM } from '../vocabulary.ts';
 import {
   type FeatureContext,
-  LANES,
   logCount,
   NEGATIVE_LANE,
   POSITIVE_LANE,
@@ -13,6 +12,7 @@ import {
 } from './feature-request.ts';
 import { type FeaturePlan, FULL_WIDTH, fullOffset } from './feature-schema.ts';
 import { fillPost } from './post-features.ts';
+import { BLOCK_ROWS, LANES } from './similarity-kernel.ts';
 
 const AT = {
   userSimilarity: fullOffset('user_similarity@1'),
@@ -28,8 +28,6 @@ const AT = {
 };
 /** 4-byte words of a cache line. */
 const LINE_WORDS = 16;
-/** Rows whose memory is fetched together: 1000 scattered rows of 200,000 in .8 ms instead of 1.3 (`npm run bench -- encode`). */
-const TOUCH_ROWS = 32;
 /** Simhashes that differ in this many of 64 bits are as far apart as unrelated texts. */
 const UNRELATED_BITS = 32;
 
@@ -39,9 +37,8 @@ export class FeatureEncoder {
   readonly width: number;
   readonly #request = new RequestFeatures();
   readonly #row = new Float32Array(FULL_WIDTH);
-  readonly #cosines = new Float64Array(LANES);
   readonly #hadamard: boolean;
-  /** Keeps the reads of `#touch` from being optimised away. */
+  /** Keeps the reads of `#beginBlock` from being optimised away. */
   readonly #touched = new Float64Array(1);
 
   constructor(plan: FeaturePlan) {
@@ -69,9 +66,10 @@ export class FeatureEncoder {
     const row = this.#row;
     row.set(this.#request.template);
     for (let i = from, base = 0; i < to; i++, base += width) {
-      if ((i - from) % TOUCH_ROWS === 0) this.#touch(catalogue, rows, i, Math.min(to, i + TOUCH_ROWS));
+      const inBlock = (i - from) % BLOCK_ROWS;
+      if (inBlock === 0) this.#beginBlock(catalogue, rows, i, Math.min(to, i + BLOCK_ROWS));
       fillPost(row, catalogue, rows[i], this.#request.nowMs);
-      this.#fillCross(row, catalogue, rows[i]);
+      this.#fillCross(row, catalogue, rows[i], inBlock * LANES);
       for (let c = 0; c < width; c++) {
         const value = row[columns[c]];
         out[base + c] = value - value === 0 ? value : 0; // NaN and ±Infinity become 0
@@ -79,27 +77,31 @@ export class FeatureEncoder {
     }
   }
 
-  /** Reads a word of each cache line that rows `[from, to)` will need, so that their misses overlap. */
-  #touch(catalogue: Catalogue, rows: Uint32Array, from: number, to: number): void {
+  /**
+   * Reads a word of each cache line that rows `[from, to)` will need, so that their misses overlap (1000 scattered rows
+   * of 200,000: .8 ms instead of 1.3), and computes their similarities.
+   */
+  #beginBlock(catalogue: Catalogue, rows: Uint32Array, from: number, to: number): void {
     const { vectors, authors, records } = catalogue;
     let sum = 0;
     for (let i = from; i < to; i++) {
       const record = rows[i] * RECORD_WORDS;
-      const vector = rows[i] * DIM;
       sum += records.u32[record] + records.u32[record + LINE_WORDS];
-      for (let d = 0; d < DIM; d += LINE_WORDS) sum += vectors[vector + d];
     }
     for (let i = from; i < to; i++) {
       sum += authors[records.u32[rows[i] * RECORD_WORDS + FIELD.authorSlot] * AUTHOR_WORDS];
     }
     this.#touched[0] = sum;
+    const { kernel, positives } = this.#request;
+    kernel.run(vectors, rows, from, to, positives === 0 ? POSITIVE_LANE : POSITIVE_LANE + positives);
   }
 
-  #fillCross(row: Float32Array, catalogue: Catalogue, post: number): void {
+  /** `products`: where the similarities of the post begin in the kernel's output. */
+  #fillCross(row: Float32Array, catalogue: Catalogue, post: number, products: number): void {
     const request = this.#request;
     const { u32 } = catalogue.records;
     const at = post * RECORD_WORDS;
-    this.#fillSimilarity(row, catalogue.vectors, post * DIM);
+    this.#fillSimilarity(row, catalogue.vectors, post * DIM, products);
 
     const authorLo = u32[at + FIELD.authorLo];
     const authorHi = u32[at + FIELD.authorHi];
@@ -125,47 +127,29 @@ export class FeatureEncoder {
     row[AT.historyDuplicate] = this.#duplicate(u32[at + FIELD.simhashLo], u32[at + FIELD.simhashHi]);
   }
 
-  /** Cosines of the post to the user, to rejected and to liked posts: four lanes a pass over the post's vector. */
-  #fillSimilarity(row: Float32Array, vectors: Float32Array, at: number): void {
-    const { lanes, positives, negatives, embedding } = this.#request;
-    const cosines = this.#cosines;
-    const used = positives === 0 ? POSITIVE_LANE : POSITIVE_LANE + positives;
-    for (let lane = 0; lane < used; lane += 4) {
-      let a = 0;
-      let b = 0;
-      let c = 0;
-      let e = 0;
-      for (let d = 0, k = lane * DIM; d < DIM; d++, k += 4) {
-        const x = vectors[at + d];
-        a += x * lanes[k];
-        b += x * lanes[k + 1];
-        c += x * lanes[k + 2];
-        e += x * lanes[k + 3];
-      }
-      cosines[lane] = a;
-      cosines[lane + 1] = b;
-      cosines[lane + 2] = c;
-      cosines[lane + 3] = e;
-    }
-    row[AT.userSimilarity] = cosines[0];
-    row[AT.negativeSimilarity] = negatives === 0 ? 0 : cosines[NEGATIVE_LANE];
+  /** Cosines of the post to the user, to rejected and to liked posts. */
+  #fillSimilarity(row: Float32Array, vectors: Float32Array, at: number, products: number): void {
+    const { kernel, positives, negatives, embedding } = this.#request;
+    const cosines = kernel.products;
+    row[AT.userSimilarity] = cosines[products];
+    row[AT.negativeSimilarity] = negatives === 0 ? 0 : cosines[products + NEGATIVE_LANE];
     for (let i = 1; i < negatives; i++) {
-      if (cosines[NEGATIVE_LANE + i] > row[AT.negativeSimilarity]) {
-        row[AT.negativeSimilarity] = cosines[NEGATIVE_LANE + i];
-      }
+      const cosine = cosines[products + NEGATIVE_LANE + i];
+      if (cosine > row[AT.negativeSimilarity]) row[AT.negativeSimilarity] = cosine;
     }
     row[AT.negativeSimilarity + 1] = negatives === 0 ? 0 : 1;
-    this.#fillHistorySimilarity(row, positives);
+    this.#fillHistorySimilarity(row, positives, products + POSITIVE_LANE);
     if (this.#hadamard) for (let d = 0; d < DIM; d++) row[AT.hadamard + d] = embedding[d] * vectors[at + d];
   }
 
-  #fillHistorySimilarity(row: Float32Array, positives: number): void {
+  #fillHistorySimilarity(row: Float32Array, positives: number, products: number): void {
+    const cosines = this.#request.kernel.products;
     let first = -Infinity;
     let second = -Infinity;
     let third = -Infinity;
     let sum = 0;
     for (let i = 0; i < positives; i++) {
-      const cosine = this.#cosines[POSITIVE_LANE + i];
+      const cosine = cosines[products + i];
       sum += cosine;
       if (cosine > first) {
         third = second;

@@ -6,12 +6,12 @@ import { FIELD, RECORD_WORDS } from '../post-record.ts';
 import { DIM, ENGAGEMENT_CODES, HISTORY_LIMIT } from '../vocabulary.ts';
 import { FULL_WIDTH, fullOffset } from './feature-schema.ts';
 import { HashSet64, HistoryTally } from './history-tally.ts';
+import { SimilarityKernel } from './similarity-kernel.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
 /** Slots of the similarity kernel: the user, rejected posts, liked posts; in blocks of four. */
-export const LANES = 12;
 export const NEGATIVE_LANE = 1;
 export const NEGATIVE_LANES = 3;
 export const POSITIVE_LANE = 4;
@@ -39,8 +39,8 @@ export class RequestFeatures {
   readonly authors = new HistoryTally(HISTORY_LIMIT);
   readonly topics = new HistoryTally(HISTORY_LIMIT);
   readonly follows = new HashSet64();
-  /** [LANES / 4, DIM, 4]: vectors of the lanes, interleaved by four for the kernel; absent lanes are zero. */
-  readonly lanes = new Float32Array(LANES * DIM);
+  /** Its lanes hold the vectors that posts are compared with. */
+  readonly kernel = new SimilarityKernel();
   readonly simhashes = new Uint32Array(2 * POSITIVE_LANES);
   /** [256] 1 for languages the user reads. */
   readonly reads = new Uint8Array(256);
@@ -80,8 +80,9 @@ export class RequestFeatures {
     const size = Math.min(user.historyTypes.length, HISTORY_LIMIT);
     this.authors.clear();
     this.topics.clear();
-    this.lanes.fill(0);
-    for (let d = 0; d < DIM; d++) this.lanes[4 * d] = user.embedding[d];
+    const { lanes } = this.kernel;
+    lanes.fill(0);
+    for (let d = 0; d < DIM; d++) lanes[4 * d] = user.embedding[d];
     this.positives = this.negatives = this.simhashCount = 0;
     for (let i = 0; i < size; i++) {
       const negative = user.historyTypes[i] === ENGAGEMENT_CODES.negative;
@@ -102,7 +103,7 @@ export class RequestFeatures {
     this.#rows[from + count] = row;
     const lane = (negative ? NEGATIVE_LANE : POSITIVE_LANE) + count;
     const base = (lane >> 2) * DIM * 4 + (lane & 3);
-    for (let d = 0; d < DIM; d++) this.lanes[base + 4 * d] = catalogue.vectors[row * DIM + d];
+    for (let d = 0; d < DIM; d++) this.kernel.lanes[base + 4 * d] = catalogue.vectors[row * DIM + d];
     if (negative) {
       this.negatives++;
       return;

@@ -70,6 +70,11 @@ export const manifestSchema = z.strictObject({
     .strictObject({ count: z.number().int().min(4).max(MAX_LISTS), buildSeconds: z.number() })
     .nullable()
     .default(null),
+  /** Item graph over the base rows, from what the same users engaged with; null where no two posts share a user. */
+  neighbours: z
+    .strictObject({ edges: z.number().int().positive(), buildSeconds: z.number() })
+    .nullable()
+    .default(null),
   /** The cheapest search that reaches the target. */
   search: settingSchema,
   calibration: calibrationSchema,

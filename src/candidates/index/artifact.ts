@@ -16,6 +16,7 @@ import {
 import { type Manifest, manifestSchema } from './artifact-manifest.ts';
 import { shardFileNames, shardStart } from './graph-shards.ts';
 import type { InvertedLists } from './inverted-lists.ts';
+import { readNeighbours } from './neighbours-file.ts';
 import { KEY_BYTES_PER_POST, PostTable } from './post-table.ts';
 import { indexRows, tableBytes } from './table-bytes.ts';
 import { largestCapacity } from './table-layout.ts';
@@ -156,6 +157,7 @@ export async function loadFolder(
     capacity,
     keyBytes: keyBytes + (capacity - rows) * KEY_BYTES_PER_POST,
     lists,
+    neighbours: await readNeighbours(folder, manifest),
   });
   const bytes = tableBytes(table, rows, authors, keyBytes);
   await readInto(join(folder, 'vectors.f32'), entry(files, folder, 'vectors.f32'), [bytes.vectors]);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Edge, EngagementEvent, Post, VectorIndex } from '../../contracts.ts';
 import { FeedrankError, invalid } from '../../errors.ts';
 import { DIM } from '../../vocabulary.ts';
+import { ItemGraph, type ItemGraphOptions } from '../item-graph.ts';
 import {
   type Generation,
   graphShards,
@@ -21,18 +22,20 @@ import { FORMAT_VERSION, type Manifest, type SearchSetting } from './artifact-ma
 import { acquireBuildLock } from './build-lock.ts';
 import { TableBuilder } from './build-table.ts';
 import { calibrate, syntheticQueries } from './calibration.ts';
+import { EngagementPairs } from './engagement-pairs.ts';
 import { canScan, ExactIndex, openExactScan } from './exact-index.ts';
 import { checkGraphFile } from './graph-file.ts';
 import { MAX_SHARDS, shardFileNames, shardStart } from './graph-shards.ts';
 import { HnswIndex, hnswUnavailable } from './hnsw-index.ts';
 import { InvertedIndex } from './inverted-index.ts';
 import { buildInvertedLists, type InvertedLists } from './inverted-lists.ts';
+import { NEIGHBOURS_FILE, writeNeighbours } from './neighbours-file.ts';
 import type { PostTable } from './post-table.ts';
 import { newHits } from './search-table.ts';
 import { SCAN_BELOW_ROWS } from './two-tier-index.ts';
 
 export interface BuildProgress {
-  stage: 'embed' | 'events' | 'edges' | 'lists' | 'graph' | 'write' | 'verify' | 'calibrate';
+  stage: 'embed' | 'events' | 'edges' | 'neighbours' | 'lists' | 'graph' | 'write' | 'verify' | 'calibrate';
   done: number;
   /** Null where the total is not known in advance. */
   total: number | null;
@@ -80,6 +83,8 @@ export interface BuildOptions {
 }
 
 const MIN_QUERIES = 30;
+/** The symmetric normalisation of GF-CF, untuned; as many neighbours as a seed's share of the default quotas. */
+const NEIGHBOURS: ItemGraphOptions = { neighbours: 50, user: 1, source: 0.5, target: 0.5, power: 1 };
 
 /** Throws locked, storage_full, corrupt_artifact (verification failed), invalid_input (bad vectors, wrong order). */
 export async function buildIndex(options: BuildOptions): Promise<Manifest> {
@@ -115,13 +120,18 @@ async function build(options: BuildOptions): Promise<Manifest> {
   try {
     const replayFrom = options.positionAtMs ?? Date.now();
     await builder.addPosts(options.posts, options.embed, options.inFlight ?? 6);
-    const events = options.events ? await builder.addEvents(options.events, replayFrom, options.onEvent) : 0;
+    const pairs = new EngagementPairs();
+    const onEvent = (event: EngagementEvent, row: number) => {
+      pairs.add(event, row);
+      options.onEvent?.(event, row);
+    };
+    const events = options.events ? await builder.addEvents(options.events, replayFrom, onEvent) : 0;
     if (options.edges) await builder.addEdges(options.edges, replayFrom);
     const users = (await options.queries?.(builder.table)) ?? [];
     const enough = users.length >= MIN_QUERIES;
     const queries = enough ? users : syntheticQueries(builder.table, MIN_QUERIES * 3);
 
-    const draft = await write(folder, version, builder, absent, options, events);
+    const draft = await write(folder, version, builder, absent, options, events, pairs);
     builder.release();
     report({ stage: 'verify', done: 0, total: draft.rows });
     const generation = await loadFolder(folder, draft, { liveCapacity: 0, withLists: true });
@@ -163,6 +173,7 @@ async function write(
   absent: string | null,
   options: BuildOptions,
   events: number,
+  pairs: EngagementPairs,
 ): Promise<Manifest> {
   const { table, graphOptions } = builder;
   const graphBytes = graphOptions ? graphBytesPerRow(graphOptions.m) : 0;
@@ -170,6 +181,11 @@ async function write(
   const files = await writeTable(folder, table);
   const lists = await buildLists(table, options);
   if (lists) files['lists.bin'] = await writeLists(folder, lists.lists);
+  const startedAt = performance.now();
+  options.onProgress?.({ stage: 'neighbours', done: 0, total: table.rows });
+  const neighbours = ItemGraph.build(pairs.interactions(table.rows), NEIGHBOURS);
+  const neighboursSeconds = secondsSince(startedAt);
+  if (neighbours.edgeCount > 0) files[NEIGHBOURS_FILE] = await writeNeighbours(folder, neighbours.parts);
   options.onProgress?.({ stage: 'write', done: table.rows, total: table.rows });
   const { shards = 1 } = options;
   const names = shardFileNames(shards);
@@ -203,6 +219,8 @@ async function write(
     graphAbsent:
       seconds === null ? (absent ?? `${table.rows} rows are scanned faster than a graph is walked`) : null,
     lists: lists && { count: lists.lists.offsets.length - 1, buildSeconds: lists.seconds },
+    neighbours:
+      neighbours.edgeCount > 0 ? { edges: neighbours.edgeCount, buildSeconds: neighboursSeconds } : null,
     search: { kind: 'exact', ef: null, probes: null },
     calibration: {
       k: 0,
@@ -226,7 +244,11 @@ async function buildLists(
   const lists = await buildInvertedLists(table, {
     onProgress: (done, total) => onProgress?.({ stage: 'lists', done, total }),
   });
-  return { lists, seconds: Math.round((performance.now() - startedAt) / 100) / 10 };
+  return { lists, seconds: secondsSince(startedAt) };
+}
+
+function secondsSince(startedAt: number): number {
+  return Math.round((performance.now() - startedAt) / 100) / 10;
 }
 
 /** Vector, record, id, author and place in a list. */

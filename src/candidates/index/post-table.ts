@@ -1,7 +1,7 @@
 // All posts of one generation in shared memory: records, vectors, scan codes, keys, authors. One thread (the main
 // thread, or the build) writes; workers open the same memory by its handle. A row is complete before `rows` counts
 // it, and is findable by key and author only after that.
-import type { Catalogue, Post } from '../../contracts.ts';
+import type { Catalogue } from '../../contracts.ts';
 import { FeedrankError, invalid } from '../../errors.ts';
 import { hash32, hash64 } from '../../hashing.ts';
 import {
@@ -14,48 +14,18 @@ import {
   type RecordViews,
   recordViews,
 } from '../../post-record.ts';
-import { postText } from '../../post-text.ts';
-import { DIM, type EventType, languageCode } from '../../vocabulary.ts';
+import { DIM, type EventType } from '../../vocabulary.ts';
+import { ItemGraph, type ItemGraphParts } from '../item-graph.ts';
 import { AuthorTable, type AuthorTableHandle } from './author-table.ts';
 import type { InvertedLists } from './inverted-lists.ts';
 import { KeyDirectory, type KeyDirectoryHandle } from './key-directory.ts';
+import type { NewPost } from './new-post.ts';
 import { addEngagement } from './post-counters.ts';
 import { sketchText } from './post-text.ts';
 import { allocateMemory, HEADER, type ListsSize, type MemoryLayout, memoryLayout } from './table-layout.ts';
 import { checkVector, encodeRow } from './vector-codes.ts';
 
-/** What the table takes of a post. `flags` are FLAG bits but `deleted`, `language` a position in LANGUAGES. */
-export interface NewPost {
-  id: string;
-  authorId: string;
-  createdAt: number;
-  /** '' = none. */
-  topic: string;
-  language: number;
-  flags: number;
-  /** Title and text. */
-  text: string;
-}
-
-export function newPostOf(post: Post): NewPost {
-  const text = postText(post);
-  const media = post.mediaType !== undefined && post.mediaType !== 'none';
-  const flags =
-    (post.sensitive ? FLAG.sensitive : 0) |
-    (post.replyTo ? FLAG.reply : 0) |
-    (media ? FLAG.media : 0) |
-    (text ? FLAG.text : 0);
-  const { id, authorId, createdAt } = post;
-  return {
-    id,
-    authorId,
-    createdAt,
-    topic: post.topic ?? '',
-    language: languageCode(post.language),
-    flags,
-    text,
-  };
-}
+export { type NewPost, newPostOf } from './new-post.ts';
 
 export interface TableOptions {
   generation: string;
@@ -67,6 +37,8 @@ export interface TableOptions {
   keyBytes: number;
   /** Room for inverted lists over the base; default none. */
   lists?: ListsSize;
+  /** Item graph over the base, in shared memory; default none. */
+  neighbours?: ItemGraphParts | null;
 }
 
 /** Everything a worker needs to open the table; survives structured clone, no copy is made. */
@@ -77,6 +49,7 @@ export interface TableHandle {
   layout: MemoryLayout;
   keys: KeyDirectoryHandle;
   authors: AuthorTableHandle;
+  neighbours: ItemGraphParts | null;
 }
 
 /** Bytes reserved for an id of a post that is not known yet. */
@@ -93,6 +66,8 @@ export class PostTable implements Catalogue {
   /** Author slots as Uint32 views and lookups. */
   readonly authorTable: AuthorTable;
   readonly keys: KeyDirectory;
+  /** Null where this generation has none. */
+  readonly neighbours: ItemGraph | null;
   /** [capacity, 64] unsigned 7-bit codes of the scan. */
   readonly codes: Uint8Array;
   readonly memory: WebAssembly.Memory;
@@ -117,6 +92,7 @@ export class PostTable implements Catalogue {
     this.keys = new KeyDirectory(handle.keys, this.records);
     this.authorTable = new AuthorTable(handle.authors, this.header, this.records);
     this.authors = this.authorTable.f32;
+    this.neighbours = handle.neighbours && new ItemGraph(handle.neighbours);
     this.#writable = writable;
   }
 
@@ -130,6 +106,7 @@ export class PostTable implements Catalogue {
       layout,
       keys: KeyDirectory.allocate(layout.capacity, options.keyBytes),
       authors: AuthorTable.allocate(layout.capacity),
+      neighbours: options.neighbours ?? null,
     };
     return new PostTable(handle, true);
   }
@@ -141,7 +118,15 @@ export class PostTable implements Catalogue {
 
   handle(): TableHandle {
     const { generation, baseRows, memory, layout } = this;
-    return { generation, baseRows, memory, layout, keys: this.keys.handle, authors: this.authorTable.handle };
+    return {
+      generation,
+      baseRows,
+      memory,
+      layout,
+      keys: this.keys.handle,
+      authors: this.authorTable.handle,
+      neighbours: this.neighbours?.parts ?? null,
+    };
   }
 
   /** Views of the inverted lists, null where this generation has none. */

@@ -50,6 +50,19 @@ export class TwoTierIndex implements VectorIndex {
     if (hits.size < Math.min(k, rows - this.#table.deletedRows.all)) this.#scan.search(query, k, hits);
   }
 
+  /** Share of the true `k` nearest that a search finds now; null where every search is exact. */
+  recallOf(query: Float32Array, k: number): number | null {
+    if (!this.#fast?.fits(k)) return null;
+    const found = newHits(k);
+    const truth = newHits(k);
+    this.search(query, k, found);
+    this.#scan.search(query, k, truth);
+    const rows = new Set(found.rows.subarray(0, found.size));
+    let shared = 0;
+    for (let i = 0; i < truth.size; i++) if (rows.has(truth.rows[i])) shared++;
+    return truth.size === 0 ? null : shared / truth.size;
+  }
+
   #reserve(k: number): void {
     if (this.#base.rows.length >= k) return;
     this.#base = newHits(k);

@@ -1,5 +1,8 @@
+import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+// @ts-expect-error: the build is plain JavaScript, so that it runs before anything is typed
+import { compileKernel, SIMILARITY_KERNEL } from '../../../scripts/setup/build-kernels.mjs';
 import type { PackedUser } from '../../../src/contracts.ts';
 import { FeatureEncoder } from '../../../src/features/feature-encoder.ts';
 import { compilePlan, FEATURES, type FeatureId, fullOffset } from '../../../src/features/feature-schema.ts';
@@ -32,6 +35,13 @@ function encodeAll(
 function featureAt(matrix: Float32Array, row: number, id: FeatureId, column = 0): number {
   return matrix[row * ALL.width + fullOffset(id) + column];
 }
+
+describe('the similarity kernel', () => {
+  it('is built from the committed source', async () => {
+    const path = new URL('../../../src/features/similarity-kernel/similarity.wasm', import.meta.url);
+    expect(Buffer.compare(await compileKernel(SIMILARITY_KERNEL), await readFile(path))).toBe(0);
+  });
+});
 
 describe('feature encoder', () => {
   it('encodes a row alone bit for bit as in any batch', () => {

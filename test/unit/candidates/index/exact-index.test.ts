@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
+// @ts-expect-error: the build is plain JavaScript, so that it runs before anything is typed
+import { compileKernel, SCAN_KERNEL } from '../../../../scripts/setup/build-kernels.mjs';
 import { ExactIndex } from '../../../../src/candidates/index/exact-index.ts';
 import { PlainScan } from '../../../../src/candidates/index/plain-scan.ts';
-// @ts-expect-error: the build is plain JavaScript, so that it runs before anything is typed
-import { compileScanKernel } from '../../../../src/candidates/index/scan-kernel/build.mjs';
 import { newHits } from '../../../../src/candidates/index/search-table.ts';
 import { SCRATCH_SLOTS } from '../../../../src/candidates/index/table-layout.ts';
 import { randomOf, tableOf, unitVector, vectorsOf } from './seeded-posts.ts';
@@ -22,7 +22,7 @@ const oracle = new PlainScan(table);
 describe('exact scan', () => {
   it('is built from the committed source', async () => {
     const committed = await readFile(kernel);
-    expect(Buffer.compare(await compileScanKernel(), committed)).toBe(0);
+    expect(Buffer.compare(await compileKernel(SCAN_KERNEL), committed)).toBe(0);
   });
 
   it('finds what plain float32 finds, in the same order, for any query, k and range', () => {

@@ -110,6 +110,10 @@ describe('inverted lists', () => {
     few.markDeleted(first);
     index.search(query, 1000, hits);
     expect(hits.rows).not.toContain(first);
+    const recall = index.recallOf(vectors[9], 100);
+    expect(recall).toBeGreaterThan(0);
+    expect(recall).toBeLessThanOrEqual(1);
+    expect((await openIndex(few, null)).index.recallOf(vectors[9], 100)).toBeNull();
     few.append({ ...postOf(ROWS), topic: '', language: 0, flags: 0, text: '' }, query);
     index.search(query, 10, hits);
     expect(hits.rows[0]).toBe(ROWS);

@@ -1,14 +1,14 @@
-// The part of the WebAssembly API that the scan uses; @types/node leaves it to lib.dom, which is not loaded here.
+// The part of the WebAssembly API that the kernels use; @types/node leaves it to lib.dom, which is not loaded here.
 declare namespace WebAssembly {
   class Memory {
     constructor(descriptor: { initial: number; maximum?: number; shared?: boolean });
     readonly buffer: SharedArrayBuffer;
   }
   class Module {
-    private constructor();
+    constructor(bytes: Uint8Array);
   }
   class Instance {
-    private constructor();
+    constructor(module: Module);
     readonly exports: Record<string, unknown>;
   }
   class CompileError extends Error {}

@@ -1,0 +1,64 @@
+// Compiles the AssemblyScript kernels to the .wasm that is committed beside each: `node scripts/setup/build-kernels.mjs`.
+// Tests compile again and compare; nothing at run time needs the compiler.
+import { readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import asc from 'assemblyscript/asc';
+
+const source = (path) => fileURLToPath(new URL(`../../src/${path}`, import.meta.url));
+
+/** Over the table's memory, which all threads share. */
+export const SCAN_KERNEL = {
+  source: source('candidates/index/scan-kernel/scan.ts'),
+  memory: ['--importMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'],
+};
+
+/** With one page of its own. */
+export const SIMILARITY_KERNEL = {
+  source: source('features/similarity-kernel/similarity.ts'),
+  memory: ['--initialMemory', '1', '--maximumMemory', '1'],
+};
+
+/** The compiled module as bytes. Throws with the compiler's messages. */
+export async function compileKernel({ source, memory }) {
+  const text = await readFile(source, 'utf8');
+  let bytes;
+  const { error, stderr } = await asc.main(
+    [
+      'kernel.ts',
+      '--outFile',
+      'kernel.wasm',
+      '--runtime',
+      'stub',
+      '--optimizeLevel',
+      '3',
+      '--shrinkLevel',
+      '0',
+      '--noAssert',
+      ...memory,
+      '--enable',
+      'simd',
+      '--enable',
+      'relaxed-simd',
+      '--enable',
+      'threads',
+    ],
+    {
+      readFile: (name) => (name === 'kernel.ts' ? text : null),
+      writeFile: (name, contents) => {
+        if (name === 'kernel.wasm') bytes = contents;
+      },
+      listFiles: () => [],
+    },
+  );
+  if (error || !bytes) throw new Error(`${source} does not compile: ${error?.message} ${stderr}`);
+  return Buffer.from(bytes);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const kernel of [SCAN_KERNEL, SIMILARITY_KERNEL]) {
+    const bytes = await compileKernel(kernel);
+    const path = kernel.source.replace(/\.ts$/, '.wasm');
+    await writeFile(path, bytes);
+    process.stdout.write(`${path}: ${bytes.length} bytes\n`);
+  }
+}
