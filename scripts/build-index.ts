@@ -11,6 +11,7 @@ import { EmbedPool } from '../src/features/embed-pool.ts';
 import { openSqlStore } from '../src/features/store/postgres-store.ts';
 import { openStateStore } from '../src/features/store/state-store.ts';
 import { promotedFolder } from '../src/ranking/model-registry.ts';
+import { redisTarget } from '../src/redis-settings.ts';
 import { BuildProgressLine } from './build-index/progress-line.ts';
 import { type BuildSummary, runBuildIndex } from './build-index/run.ts';
 
@@ -26,6 +27,7 @@ const HELP = `usage: npm run build-index -- [flags]
   --ef-construction EF   breadth of the search at insertion, 10–2000 (default: 100, from 250,000 posts 200)
   --shards N             parts of the graph, built in parallel: a faster build, slower queries, 1–16 (default 1)
   --keep N               versions to keep, the new one included (default 3)
+  --partitions N         parts of the posts and events that are read at once, 1–32 (default 1)
   --workers N            embedding workers (default: cores, at most 8)
   --no-users             leave the users' online state alone
   --json FILE            write the figures of the build
@@ -44,6 +46,7 @@ interface Flags {
   efConstruction: number | undefined;
   shards: number;
   keep: number;
+  partitions: number;
   workers: number;
   users: boolean;
   json: string | null;
@@ -62,6 +65,7 @@ function readFlags(argv: string[]): Flags | null {
       'ef-construction': { type: 'string' },
       shards: { type: 'string', default: '1' },
       keep: { type: 'string', default: '3' },
+      partitions: { type: 'string', default: '1' },
       workers: { type: 'string', default: String(Math.min(8, availableParallelism())) },
       'no-users': { type: 'boolean', default: false },
       json: { type: 'string' },
@@ -88,6 +92,7 @@ function readFlags(argv: string[]): Flags | null {
         : whole('--ef-construction', values['ef-construction'], 10, 2000),
     shards: whole('--shards', values.shards, 1, MAX_SHARDS),
     keep: whole('--keep', values.keep, 1, 1000),
+    partitions: whole('--partitions', values.partitions, 1, 32),
     workers: whole('--workers', values.workers, 1, 64),
     users: !values['no-users'],
     json: values.json ?? null,
@@ -111,9 +116,15 @@ async function run(flags: Flags): Promise<BuildSummary> {
   const open: { close(): Promise<unknown> }[] = [];
   const progress = new BuildProgressLine(process.stderr);
   try {
-    const sqlStore = await openSqlStore({ databaseUrl: config.DATABASE_URL, dataDir, attach: true });
+    const sqlStore = await openSqlStore({
+      databaseUrl: config.DATABASE_URL,
+      readUrl: config.DATABASE_READ_URL,
+      poolSize: flags.partitions + 4,
+      dataDir,
+      attach: true,
+    });
     open.push(sqlStore);
-    const stateStore = flags.users ? await openStateStore({ redisUrl: config.REDIS_URL, dataDir }) : null;
+    const stateStore = flags.users ? await openStateStore({ redis: redisTarget(config), dataDir }) : null;
     if (stateStore) open.push(stateStore);
     const embedder = await EmbedPool.start({
       postTowerDir: await promotedFolder(flags.modelsDir, 'post-tower'),
@@ -134,6 +145,7 @@ async function run(flags: Flags): Promise<BuildSummary> {
       efConstruction,
       shards,
       keep,
+      partitions: flags.partitions,
       inFlight: flags.workers * 2 + 2,
       onProgress: (step) => progress.show(step),
     });

@@ -11,6 +11,7 @@ const LABELS: Record<Step['stage'], string> = {
   events: 'events counted',
   edges: 'edges counted',
   users: 'users written',
+  neighbours: 'rows in the item graph',
   lists: 'rows assigned to inverted lists',
   graph: 'posts in the graph',
   write: 'files written',

@@ -3,9 +3,18 @@
 import type { Manifest } from '../../src/candidates/index/artifact-manifest.ts';
 import { type BuildOptions, type BuildProgress, buildIndex } from '../../src/candidates/index/build.ts';
 import type { PostTable } from '../../src/candidates/index/post-table.ts';
-import type { ChangeFeed, Edge, EventStore, PostStore, StateStore, UserStore } from '../../src/contracts.ts';
+import type {
+  ChangeFeed,
+  Edge,
+  EventStore,
+  Position,
+  PostStore,
+  StateStore,
+  UserStore,
+} from '../../src/contracts.ts';
 import { deadlineIn } from '../../src/deadline.ts';
 import { invalid } from '../../src/errors.ts';
+import type { SqlStore } from '../../src/features/store/postgres-store.ts';
 import { towerPost } from '../../src/post-text.ts';
 import type { TowerInput } from '../../src/user-embedder.ts';
 import { DIM } from '../../src/vocabulary.ts';
@@ -37,7 +46,13 @@ export interface RunBuildIndex
     | 'inFlight'
   > {
   indexDir: string;
-  sqlStore: PostStore & EventStore & ChangeFeed & Pick<UserStore, 'getUser'>;
+  sqlStore: PostStore &
+    EventStore &
+    ChangeFeed &
+    Pick<UserStore, 'getUser'> &
+    Pick<SqlStore, 'scanPosts' | 'scanEvents' | 'scanPosition' | 'followersAsOf'>;
+  /** Segments of time that posts and events are read in at once; default 1. */
+  partitions?: number;
   /** Where users' vectors, histories, edges and profiles go; null leaves them alone. */
   stateStore: StateStore | null;
   embedder: Embedder;
@@ -53,10 +68,11 @@ export interface BuildSummary {
 const POST_BATCH = 1024;
 const EVENT_BATCH = 5000;
 const USER_BATCH = 512;
+const FOLLOWERS_MS = 30 * 60_000;
 
 /** Throws as buildIndex does: locked, storage_full, corrupt_artifact, invalid_input, and what the stores throw. */
 export async function runBuildIndex(options: RunBuildIndex): Promise<BuildSummary> {
-  const { sqlStore, stateStore, embedder } = options;
+  const { sqlStore, stateStore, embedder, partitions = 1 } = options;
   if (embedder.dim !== DIM)
     throw invalid('post tower', `makes ${embedder.dim} dimensions, the index holds ${DIM}`);
   const startedAt = performance.now();
@@ -65,19 +81,20 @@ export async function runBuildIndex(options: RunBuildIndex): Promise<BuildSummar
   const histories = new UserHistories(nowMs);
   const collector = new NameCollector();
   // Read before everything else: what is committed later is replayed by whoever serves this index.
-  const position = await sqlStore.position(deadlineIn(30_000));
+  const position = await sqlStore.scanPosition(deadlineIn(30_000));
   const changes = stateStore && new UserChanges(sqlStore, stateStore, position);
   let usersWritten = 0;
   const manifest = await buildIndex({
     ...options,
     tower: embedder.postTower,
     position,
-    positionAtMs: nowMs,
-    posts: collector.watch(sqlStore.scanPosts(POST_BATCH)),
+    // The reads below leave out what was committed at or after the position, whatever its time.
+    positionAtMs: Number.POSITIVE_INFINITY,
+    posts: collector.watch(sqlStore.scanPosts(POST_BATCH, { partitions })),
     embed: (posts) => embedder.embedPosts(posts.map(towerPost)),
-    events: sqlStore.scanEvents(EVENT_BATCH),
+    events: sqlStore.scanEvents(EVENT_BATCH, { before: position, partitions }),
     onEvent: (event, row) => histories.add(event, row),
-    edges: edgesOf(sqlStore),
+    edges: followsAsOf(sqlStore, position),
     queries: async (table: PostTable) => {
       const { written, sample } = await writeUsers({
         table,
@@ -99,6 +116,15 @@ export async function runBuildIndex(options: RunBuildIndex): Promise<BuildSummar
   return { manifest, usersWritten, seconds: (performance.now() - startedAt) / 1000 };
 }
 
-async function* edgesOf(store: EventStore): AsyncIterable<Edge[]> {
-  for await (const batch of store.scanUsers(USER_BATCH)) yield batch.flatMap(({ edges }) => edges);
+/** As many follows of each author as were active at the position. */
+async function* followsAsOf(
+  store: Pick<SqlStore, 'followersAsOf'>,
+  position: Position,
+): AsyncIterable<Edge[]> {
+  const followers = await store.followersAsOf(position, deadlineIn(FOLLOWERS_MS));
+  for (const [target, count] of followers) {
+    const follow: Edge = { userId: '', kind: 'follow', target, createdAt: 0 };
+    for (let left = count; left > 0; left -= USER_BATCH)
+      yield new Array(Math.min(left, USER_BATCH)).fill(follow);
+  }
 }

@@ -20,6 +20,9 @@ export interface PostNames {
 /** Seen posts are written in groups of at most this span, each with its newest time: expiry is late by that much. */
 const SEEN_SPAN_MS = SEEN_TTL_MS / 4;
 
+/** More than a history holds: an un-like takes one out, and an older one takes its place. */
+const ENGAGEMENTS = HISTORY_LIMIT * 2;
+
 export interface SeenGroup {
   rows: number[];
   atMs: number;
@@ -51,7 +54,7 @@ export class UserHistories {
   add(event: EngagementEvent, row: number): void {
     let user = this.#users.get(event.userId);
     if (!user) {
-      user = { firstAt: event.at, engagements: new Ring(HISTORY_LIMIT), seen: new Ring(SEEN_LIMIT) };
+      user = { firstAt: event.at, engagements: new Ring(ENGAGEMENTS), seen: new Ring(SEEN_LIMIT) };
       this.#users.set(event.userId, user);
     }
     if (event.at >= this.#seenSince) user.seen.put(row, 0, event.at, 0);
@@ -71,6 +74,7 @@ export class UserHistories {
   history(userId: string, names: PostNames): HistoryEntry[] {
     const entries: HistoryEntry[] = [];
     this.#users.get(userId)?.engagements.newestFirst((row, type, at, dwellMs) => {
+      if (entries.length === HISTORY_LIMIT) return;
       entries.push({
         postId: names.postId(row),
         authorId: names.authorId(row),

@@ -149,49 +149,100 @@ function measureGraph(graph: ItemGraph, { split, users }: TuneOptions): Quality 
   return mean.value;
 }
 
-/** Weight of the graph together with its settings, by coordinate search from the graph's own best. */
-export async function tuneBlend(
-  options: TuneOptions,
-  start: ItemGraphOptions,
-  towers: Towers,
-  towerPools: Uint32Array,
-): Promise<{ best: ItemGraphOptions & { weight: number }; quality: Quality; table: TableRow[] }> {
-  const table: TableRow[] = [];
+/** What `tuneBlend` needs beside the options: towers and exact pools of the first users of the split, in its order. */
+export interface BlendParts {
+  graph: ItemGraph;
+  /** Where the search over weights begins. */
+  weight: number;
+  towers: Towers;
+  pools: Uint32Array;
+  /** Users after the tuning users on whom the choice is confirmed: [options.users, confirmUntil). */
+  confirmUntil: number;
+}
+
+export interface Blend {
+  /** 0 where the graph's gain over the towers alone is within the noise. */
+  weight: number;
+  /** Over the confirming users, at `weight`. */
+  quality: Quality;
+  /** Mean gain of the tuned weight over the towers alone, recall + NDCG per confirming user, and its standard error. */
+  gain: { weight: number; mean: number; standardError: number };
+  table: TableRow[];
+}
+
+/** Standard errors by which the graph must win on users that did not choose its weight: more would refuse what helps where users are few. */
+const CLEAR_GAIN = 1;
+
+/** Weight of the graph by a search on the tuning users, confirmed on others by a paired comparison. */
+export async function tuneBlend(options: TuneOptions, parts: BlendParts): Promise<Blend> {
   const { split } = options;
-  const width = towerPools.length / Math.max(1, Math.min(options.users, split.users.length));
+  const { graph, towers, pools, confirmUntil } = parts;
+  const table: TableRow[] = [];
+  const width = pools.length / Math.max(1, confirmUntil);
   const out = new BestList(TOP);
-  let built: { key: string; graph: ItemGraph } | undefined;
-  let quality: Quality;
-  const evaluate = ({ weight, ...settings }: Record<string, number>) => {
-    const key = JSON.stringify(settings);
-    if (built?.key !== key)
-      built = { key, graph: ItemGraph.build(split.fit, settings as unknown as ItemGraphOptions) };
-    const pool = new GraphPool(built.graph, POOL);
+  const pool = new GraphPool(graph, POOL);
+  const measure = (weight: number, from: number, to: number) => {
     const mean = new QualityMean();
-    split.users.subarray(0, options.users).forEach((user, row) => {
+    const perUser = new Float64Array(to - from);
+    for (let row = from; row < to; row++) {
+      const user = split.users[row];
       pool.fill(historyOf(split.fit, user));
-      blend(towers, row, poolOf(towerPools, width, row), pool, weight, out);
-      mean.add(out.items, new Set(historyOf(split.held, user)), out.size);
-    });
-    quality = mean.value;
+      blend(towers, row, poolOf(pools, width, row), pool, weight, out);
+      const one = new QualityMean();
+      for (const each of [mean, one]) each.add(out.items, new Set(historyOf(split.held, user)), out.size);
+      perUser[row - from] = objective(one.value);
+    }
+    return { quality: mean.value, perUser };
+  };
+  let quality: Quality;
+  const evaluate = ({ weight }: { weight: number }) => {
+    quality = measure(weight, 0, options.users).quality;
     return objective(quality);
   };
-  let bestQuality: Quality | undefined;
-  const onTrial = (trial: Trial<Record<string, number>>, best: Trial<Record<string, number>>) => {
-    table.push({ ...trial.settings, ...quality });
-    if (trial === best) bestQuality = quality;
-    options.say(`blend ${describe(trial.settings)}: ${describe({ ...quality })}`);
+  const onTrial = ({ settings }: Trial<{ weight: number }>) => {
+    table.push({ ...settings, ...quality });
+    options.say(`blend ${describe(settings)}: ${describe({ ...quality })}`);
   };
-  const axes = { weight: range(0, 1, 0.1), ...GRAPH_AXES };
-  const best = await climb({ ...start, weight: 0.5 }, axes, evaluate, {
-    deadlineMs: options.deadlineMs,
+  const began = Date.now();
+  const without = measure(0, options.users, confirmUntil);
+  const confirmMs = Date.now() - began;
+  const best = await climb({ weight: parts.weight }, { weight: range(0, 1, 0.1) }, evaluate, {
+    deadlineMs: options.deadlineMs - confirmMs,
     onTrial,
   });
-  return {
-    best: best.settings as unknown as ItemGraphOptions & { weight: number },
-    quality: bestQuality!,
-    table,
-  };
+  const { weight } = best.settings;
+  const blended = measure(weight, options.users, confirmUntil);
+  const gain = { weight, ...pairedGain(blended.perUser, without.perUser) };
+  const clear = gain.mean > CLEAR_GAIN * gain.standardError;
+  options.say(
+    `blend at ${weight} against towers alone, other users: ${gain.mean.toFixed(4)} ± ${gain.standardError.toFixed(4)}`,
+  );
+  return { weight: clear ? weight : 0, quality: (clear ? blended : without).quality, gain, table };
+}
+
+/** Mean of the differences and its standard error; 0 and 0 of nobody, which is no gain. */
+export function pairedGain(a: Float64Array, b: Float64Array): { mean: number; standardError: number } {
+  const count = a.length;
+  if (count < 2) return { mean: 0, standardError: 0 };
+  const differences = a.map((value, i) => value - b[i]);
+  const mean = differences.reduce((sum, d) => sum + d, 0) / count;
+  const variance = differences.reduce((sum, d) => sum + (d - mean) ** 2, 0) / (count - 1);
+  return { mean, standardError: Math.sqrt(variance / count) };
+}
+
+/** [n, items] of the first n users of the split: the graph's scores, each row of spread 1 over all items. */
+export function graphScores(graph: ItemGraph, { fit, users }: Split, n: number): Float32Array {
+  const scores = new Float32Array(n * graph.itemCount);
+  const pool = new GraphPool(graph, 1);
+  for (let row = 0; row < n; row++) {
+    pool.fill(historyOf(fit, users[row]));
+    const scale = pool.spread > 0 ? 1 / pool.spread : 0;
+    scores.set(
+      pool.scores.map((score) => score * scale),
+      row * graph.itemCount,
+    );
+  }
+  return scores;
 }
 
 export function describe(figures: Record<string, number>): string {

@@ -12,7 +12,6 @@ export interface TestInput {
   towers: Towers;
   /** [users, width] exact best items by the towers. */
   pools: Uint32Array;
-  graphAlone: ItemGraph;
   graph: ItemGraph;
   weight: number;
   deadlineMs: number;
@@ -70,7 +69,6 @@ export async function measureTest(input: TestInput): Promise<TestFigures> {
     hnsw: new QualityMean(),
     graph: new QualityMean(),
   };
-  const graphAlone = new GraphPool(input.graphAlone, TOP);
   const graph = new GraphPool(input.graph, POOL);
   const out = new BestList(TOP);
   const began = Date.now();
@@ -93,9 +91,8 @@ export async function measureTest(input: TestInput): Promise<TestFigures> {
       pool = index.search(towers.users.subarray(user * dim, (user + 1) * dim), own(user));
       means.hnsw.add(pool, wanted);
     }
-    graphAlone.fill(history);
-    means.graph.add(graphAlone.pool.items, wanted, graphAlone.pool.size);
     graph.fill(history);
+    means.graph.add(graph.pool.items, wanted, graph.pool.size);
     blend(towers, user, pool, graph, input.weight, out);
     means.blended.add(out.items, wanted, out.size);
     if (++done % 500 === 0) {

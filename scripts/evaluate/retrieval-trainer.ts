@@ -19,7 +19,7 @@ export interface TrainerOptions {
 }
 
 export interface TrainerResult {
-  chosen: unknown;
+  chosen: { spectral: { graph: number } };
   /** One row a trial on the validation users. */
   table: unknown[];
   peakRssBytes: number;

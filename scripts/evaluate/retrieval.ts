@@ -7,7 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ItemGraph } from '../../src/candidates/item-graph.ts';
 import { ensurePython } from '../train/python-env.ts';
-import { tuneBlend, tuneGraph } from './retrieval-blend.ts';
+import { graphScores, tuneBlend, tuneGraph } from './retrieval-blend.ts';
 import { readPairs, splitPairs, toTrainingSet, writeInteractions } from './retrieval-data.ts';
 import { measureTest, type TestFigures } from './retrieval-test.ts';
 import { readTowers, runTrainer } from './retrieval-trainer.ts';
@@ -24,10 +24,14 @@ const USAGE = `usage: npm run evaluate -- retrieval --path DIR [flags]
 Hyper-parameters are chosen on a part of train.txt that is held out for it. Needs Python with
 scripts/train/requirements.txt: FEEDRANK_PYTHON, or an environment that is made on first use.`;
 
-/** Tuning holds out as much as the protocol's own validation files do: a tenth of every user's training items. */
-const HELD_SHARE = 0.1;
+/** Tuning holds out the share that the test holds out (known from the numbers of pairs alone), within reason. */
+const LEAST_HELD = 0.05;
+const MOST_HELD = 0.3;
 /** Enough for a standard error of the two metrics near 1 % of their value, few enough to try a setting in seconds. */
-const VALIDATION_USERS = 3000;
+const TUNING_USERS = 3000;
+/** Of the tuning users, those whose graph scores the trainer keeps at hand; 400 MB of scores at most. */
+const TRAINER_USERS = 2000;
+const TRAINER_SCORES = 100_000_000;
 /** Shares of the budget after which a search must have ended; the rest is the final fit and the test. */
 const GRAPH_UNTIL = 0.1;
 const TOWERS_UNTIL = 0.48;
@@ -49,7 +53,7 @@ export async function runRetrieval(argv: string[]): Promise<void> {
     console.log(USAGE);
     return;
   }
-  const { training, split } = await readInput(flags);
+  const { training, split, heldShare } = await readInput(flags);
   // Now, so that a missing interpreter stops at once; making the environment is not part of the budget.
   const python = await ensurePython();
   const began = Date.now();
@@ -63,26 +67,38 @@ export async function runRetrieval(argv: string[]): Promise<void> {
   say(`${training.all.items.length} pairs, ${training.all.userCount} users, ${training.all.itemCount} items`);
   const work = await mkdtemp(join(tmpdir(), 'feedrank-retrieval-'));
   try {
-    const validationUsers = split.users.subarray(0, VALIDATION_USERS);
+    // Half of them tune, the other half only confirms that the graph helps.
+    const tuningUsers = Math.min(TUNING_USERS, Math.ceil(split.users.length / 2));
+    const validationUsers = split.users.subarray(0, 2 * tuningUsers);
     await writeInteractions(work, 'full', training.all);
     await writeInteractions(work, 'fit', split.fit);
     await writeInteractions(work, 'held', split.held);
     await writeFile(join(work, 'validation.users'), validationUsers);
     const common = { python, work, seed: flags.seed, threads: flags.threads };
-    const tuning = { split, users: validationUsers.length, say };
+    const tuning = { split, users: tuningUsers, say };
 
     const graphAlone = await tuneGraph({ ...tuning, deadlineMs: until(GRAPH_UNTIL) });
+    const tunedGraph = ItemGraph.build(split.fit, graphAlone.best);
+    const trainerUsers = Math.min(
+      tuningUsers,
+      TRAINER_USERS,
+      Math.max(200, Math.floor(TRAINER_SCORES / training.all.itemCount)),
+    );
+    await writeFile(join(work, 'graph.scores'), graphScores(tunedGraph, split, trainerUsers));
     const fitSeconds = (FIT_UNTIL - BLEND_UNTIL) * flags.budgetMinutes * 60;
     const trained = await runTrainer('tune', { ...common, seconds: secondsTo(TOWERS_UNTIL), fitSeconds });
     const tuned = await readTowers(work, 'tuned');
     const blended = await tuneBlend(
       { ...tuning, deadlineMs: until(BLEND_UNTIL) },
-      graphAlone.best,
-      tuned.towers,
-      tuned.pools,
+      {
+        graph: tunedGraph,
+        weight: trained.chosen.spectral.graph,
+        ...tuned,
+        confirmUntil: validationUsers.length,
+      },
     );
-    const { weight, ...graphOptions } = blended.best;
-    say(`chosen: ${JSON.stringify({ graph: graphOptions, weight, towers: trained.chosen })}`);
+    const { weight } = blended;
+    say(`chosen: ${JSON.stringify({ graph: graphAlone.best, weight, towers: trained.chosen })}`);
 
     const fitted = await runTrainer('fit', { ...common, seconds: secondsTo(FIT_UNTIL), fitSeconds });
     const final = await readTowers(work, 'final');
@@ -91,8 +107,7 @@ export async function runRetrieval(argv: string[]): Promise<void> {
       test: await readPairs(join(flags.path, 'test.txt')),
       towers: final.towers,
       pools: final.pools,
-      graphAlone: ItemGraph.build(training.all, graphAlone.best),
-      graph: ItemGraph.build(training.all, graphOptions),
+      graph: ItemGraph.build(training.all, graphAlone.best),
       weight,
       deadlineMs: until(TEST_UNTIL),
       say,
@@ -105,15 +120,15 @@ export async function runRetrieval(argv: string[]): Promise<void> {
       hnswUsers: figures.hnswUsers,
       index: figures.index,
       chosen: {
-        graphAlone: graphAlone.best,
-        graph: graphOptions,
+        graph: graphAlone.best,
         graphWeight: weight,
         towers: trained.chosen,
       },
       validation: {
         ...blended.quality,
-        users: validationUsers.length,
-        heldShare: HELD_SHARE,
+        users: validationUsers.length - tuningUsers,
+        graphGain: blended.gain,
+        heldShare,
         table: { graph: graphAlone.table, towers: trained.table, blend: blended.table },
       },
       data: {
@@ -148,11 +163,14 @@ async function readInput({ path, seed }: Flags) {
   const test = await readPairs(join(path, 'test.txt'));
   if (![...test.values()].some((items) => items.size > 0))
     throw new Error(`${join(path, 'test.txt')}: holds no pairs`);
-  const split = splitPairs(training.all, HELD_SHARE, seed);
+  const testPairs = [...test.values()].reduce((sum, items) => sum + items.size, 0);
+  const testShare = testPairs / (testPairs + training.all.items.length);
+  const heldShare = Math.min(MOST_HELD, Math.max(LEAST_HELD, testShare));
+  const split = splitPairs(training.all, heldShare, seed);
   if (split.users.length === 0) {
     throw new Error(`${join(path, 'train.txt')}: too few pairs per user to hold any out for validation`);
   }
-  return { training, split };
+  return { training, split, heldShare };
 }
 
 function parseFlags(argv: string[]): Flags | null {

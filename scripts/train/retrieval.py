@@ -22,16 +22,14 @@ from retrieval_data import SCORE_BLOCK, Clock, Quality, Validation, joined, load
 from retrieval_softmax import SoftmaxOptions, SoftmaxTower, encode
 
 NO_ITEM = 0xFFFFFFFF
-SPECTRAL_SHARE = 0.6
-SOFTMAX_DIMENSIONS = (256, 128, 64)
+SPECTRAL_SHARE = 0.8
+SOFTMAX_DIMENSIONS = (64, 128, 256)
 MAX_EPOCHS = 12
 # Weights at which every epoch is judged; the final weight is searched around the better one.
 JUDGED_WEIGHTS = (0.15, 0.3)
 WEIGHT_STEP = 0.05
 # Epochs without a better figure after which a trial ends: one alone may be noise.
 PATIENCE = 2
-# Scores of the spectral tower that the search keeps at hand: 400 MB.
-SCORES_KEPT = 100_000_000
 
 Sides = tuple[np.ndarray, np.ndarray]
 
@@ -65,10 +63,14 @@ def tune(work: Path, clock: Clock, arguments: argparse.Namespace) -> dict:
     pairs = load(work, 'fit')
     users = np.fromfile(work / 'validation.users', dtype='<u4').astype(np.int64)
     validation = Validation(pairs, load(work, 'held'), users)
-    search = spectral.SpectralSearch(validation, clock, arguments.seed)
-    spectral_options, spectral_sides = search.run(clock.left * SPECTRAL_SHARE)
+    # [n, items]: of the leading validation users, each row of unit spread; they are the users that the search judges by.
+    graph_scores = torch.from_numpy(np.fromfile(work / 'graph.scores', dtype='<f4').reshape(-1, pairs.shape[1]))
+    judged = validation.head(len(graph_scores))
+    search = spectral.SpectralSearch(judged, graph_scores, clock, arguments.seed)
+    spectral_options, spectral_sides = search.run(clock.left * SPECTRAL_SHARE, arguments.fit_seconds)
     clock.say(f'spectral chosen: {spectral_options}')
-    trained = SoftmaxSearch(validation, spectral_sides, clock, arguments)
+    clock.seconds -= scoring_seconds(encode(pairs[users], spectral_sides), pairs[users], arguments.pool)
+    trained = SoftmaxSearch(judged, spectral_sides, graph_scores, spectral_options.graph, clock, arguments)
     softmax_options, weight, dim = trained.run()
     clock.say(f'softmax chosen: {softmax_options}, weight {weight}')
 
@@ -111,24 +113,35 @@ def fit(work: Path, clock: Clock, arguments: argparse.Namespace) -> dict:
 
 
 class SoftmaxSearch:
-    """Coordinate search over rate and sharpness with early stopping, judged together with the spectral tower."""
+    """Coordinate search over rate and sharpness with early stopping, judged together with the spectral tower and the graph."""
 
-    def __init__(self, validation: Validation, start: Sides, clock: Clock, arguments: argparse.Namespace):
+    def __init__(
+        self,
+        validation: Validation,
+        start: Sides,
+        graph_scores: torch.Tensor,
+        graph_weight: float,
+        clock: Clock,
+        arguments: argparse.Namespace,
+    ):
         self.validation, self.start, self.clock, self.arguments = validation, start, clock, arguments
-        self.judged = validation.head(min(spectral.SEARCH_USERS, max(200, SCORES_KEPT // validation.fit.shape[1])))
         users, items = encode(self.history, start)
-        self.spectral_scores = torch.from_numpy(users) @ torch.from_numpy(items).T
+        self.towers_weight = np.float32(1 - graph_weight)
+        self.other_scores = torch.from_numpy(users * self.towers_weight) @ torch.from_numpy(items).T
+        self.other_scores.add_(graph_scores, alpha=graph_weight)
         self.table: list[dict] = []
         self.best_sides, self.best_weight = start, 0.0
         self.best_objective = self._measure(start, 0.0).objective
 
     @property
     def history(self) -> sp.csr_matrix:
-        return self.validation.fit[self.judged.users]
+        return self.validation.fit[self.validation.users]
 
     def run(self) -> tuple[SoftmaxOptions, float, int]:
         """Options, weight of the trained tower in the joint score, its dimension; weight 0 where it does not help."""
         dim, epoch_seconds = self._affordable()
+        if dim == 0:
+            return SoftmaxOptions(), 0.0, 0
         self.start = tuple(np.ascontiguousarray(side[:, :dim]) for side in self.start)
         limit = int(min(MAX_EPOCHS, self.arguments.fit_seconds * 0.4 / max(epoch_seconds, 1e-3)))
         best = self._train(SoftmaxOptions(), limit)
@@ -145,15 +158,23 @@ class SoftmaxSearch:
         return best, self._weight() if best.epochs > 0 else 0.0, dim
 
     def _affordable(self) -> tuple[int, float]:
-        """Largest dimension of which a dozen epochs fit into the time left, and the seconds of one epoch."""
+        """Largest dimension of which a dozen epochs fit into the time left, and the seconds of one epoch; 0 of none.
+
+        From small to large, so that the estimate of what cannot be had is itself cheap.
+        """
         full = self.start[0].shape[1]
+        fits = 0, 0.0
         for dim in [d for d in SOFTMAX_DIMENSIONS if d <= full] or [full]:
+            # What a step costs is about proportional to the dimension; a step is a good part of a second.
+            if self.clock.left < 12 * max(1.0, 2 * fits[1]):
+                break
             sides = tuple(np.ascontiguousarray(side[:, :dim]) for side in self.start)
             tower = SoftmaxTower(self.validation.fit, sides, SoftmaxOptions(), self.arguments.seed)
             seconds = tower.estimate_epoch()
-            if 12 * seconds < self.clock.left:
+            if 12 * seconds > self.clock.left:
                 break
-        return dim, seconds
+            fits = dim, seconds
+        return fits
 
     def _train(self, options: SoftmaxOptions, limit: int) -> SoftmaxOptions:
         """The options with the best number of epochs, or with 0 where none beat what was known before."""
@@ -184,8 +205,8 @@ class SoftmaxSearch:
 
     def _measure(self, sides: Sides, weight: float) -> Quality:
         users, items = encode(self.history, sides)
-        share = np.float32(weight / (1 - weight))
-        return self.judged.measure(users * share, items, self.spectral_scores)
+        share = np.float32(weight / (1 - weight)) * self.towers_weight
+        return self.validation.measure(users * share, items, self.other_scores)
 
     def _weight(self) -> float:
         first = best = self.best_weight

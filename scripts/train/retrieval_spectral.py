@@ -13,13 +13,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from retrieval_data import Clock, Quality, Validation, degrees
+from retrieval_data import Clock, Quality, Validation, degrees, unit_spread
 
 OVERSAMPLING = 20
 COLD_ITERATIONS, WARM_ITERATIONS = 4, 2
 DIMENSIONS = (64, 128, 256, 384, 512, 768, 1024)
 STEP = 0.1
-SEARCH_USERS = 2000
+MOST_GRAPH = 0.9
 # Moves that need a new decomposition, the more promising first: a short budget may end after a few.
 MOVES = (('user', -STEP), ('item', -STEP), ('user', STEP), ('item', STEP), ('passes', -1), ('passes', 1))
 
@@ -28,6 +28,8 @@ MOVES = (('user', -STEP), ('item', -STEP), ('user', STEP), ('item', STEP), ('pas
 class SpectralOptions:
     """Degree exponents of the decomposed matrix and of the read-out, power of the spectrum, rank decomposed and kept.
 
+    `graph`: weight of the item graph in the score that is judged, towers and graph of unit spread; the two are fitted
+    to each other, because what a higher rank adds to the tower the graph may hold already.
     Starts where the papers are: symmetric normalisation, flat spectrum.
     """
 
@@ -36,6 +38,7 @@ class SpectralOptions:
     readout: float = 0.5
     spectrum: float = 0.0
     passes: int = 3
+    graph: float = 0.3
     rank: int = 64
     dim: int = 64
 
@@ -99,21 +102,21 @@ def fit_sides(
 class SpectralSearch:
     """Coordinate search: cheap read-out settings inside, settings that need a new decomposition outside."""
 
-    def __init__(self, validation: Validation, clock: Clock, seed: int):
-        self.validation, self.clock = validation.head(SEARCH_USERS), clock
+    def __init__(self, validation: Validation, graph_scores: torch.Tensor, clock: Clock, seed: int):
+        self.validation, self.graph_scores, self.clock = validation, graph_scores, clock
         self.spectrum = Spectrum(validation.fit, seed)
         self.history = validation.fit[self.validation.users]
         self.table: list[dict] = []
         self.solved: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}
         self.until = 0.0
 
-    def run(self, seconds: float) -> tuple[SpectralOptions, tuple[np.ndarray, np.ndarray]]:
-        """Chosen options and the item sides fitted with them."""
+    def run(self, seconds: float, fit_seconds: float) -> tuple[SpectralOptions, tuple[np.ndarray, np.ndarray]]:
+        """Chosen options and the item sides fitted with them; nothing that a fit of `fit_seconds` cannot repeat."""
         self.until = self.clock.elapsed + seconds
-        rank = self._affordable(seconds)
+        rank = self._affordable(seconds, fit_seconds)
         best = SpectralOptions(rank=rank, dim=rank)
         began = self.clock.elapsed
-        best, quality = self._climb(best, self._try(best), 'readout', STEP)
+        best, quality = self._climb_cheap(best, self._try(best))
         cost = self.clock.elapsed - began
         visited = {_decomposition(best)}
         moved = True
@@ -126,7 +129,7 @@ class SpectralSearch:
                         break
                     visited.add(_decomposition(trial))
                     began = self.clock.elapsed
-                    found = self._climb(trial, self._try(trial), 'readout', STEP)
+                    found = self._climb_cheap(trial, self._try(trial))
                     cost = self.clock.elapsed - began
                     if found[1].objective <= quality.objective:
                         break
@@ -134,23 +137,24 @@ class SpectralSearch:
         best, quality = self._climb(best, quality, 'spectrum', 0.25)
         for dim in reversed([d for d in DIMENSIONS if d < best.dim]):
             trial = replace(best, dim=dim)
-            found = self._try(trial)
-            if found.objective <= quality.objective:
+            found = self._climb_cheap(trial, self._try(trial))
+            if found[1].objective <= quality.objective:
                 break
-            best, quality = trial, found
+            best, quality = found
         return best, item_sides(self._solve(best), self.spectrum.item_degrees, best)
 
-    def _affordable(self, seconds: float) -> int:
-        """Largest rank at which six decompositions fit: rank gains more than the exponents do.
+    def _affordable(self, seconds: float, fit_seconds: float) -> int:
+        """Largest rank at which six decompositions fit, and one into a third of the final fit on all pairs.
 
-        A small one is timed; the cost grows about as rank^1.5.
+        Rank gains more than the exponents do. A small one is timed; the cost grows about as rank^1.5.
         """
         limit = max(1, min(self.validation.fit.shape) // 2)
         timed = min(DIMENSIONS[1], limit)
         began = self.clock.elapsed
         self.spectrum.solve(SpectralOptions(rank=timed))
         cost = max(self.clock.elapsed - began, 0.05)
-        fits = [d for d in DIMENSIONS if d <= limit and 6 * cost * (d / timed) ** 1.5 <= seconds]
+        most = min(seconds / 6, fit_seconds / 3) / cost
+        fits = [d for d in DIMENSIONS if d <= limit and (d / timed) ** 1.5 <= most]
         return max(fits, default=min(DIMENSIONS[0], limit))
 
     def _solve(self, options: SpectralOptions) -> tuple[np.ndarray, np.ndarray]:
@@ -164,13 +168,20 @@ class SpectralSearch:
 
     def _try(self, options: SpectralOptions) -> Quality:
         inward, outward = item_sides(self._solve(options), self.spectrum.item_degrees, options)
-        quality = self.validation.measure(np.asarray(self.history @ inward, dtype=np.float32), outward)
+        users = unit_spread(np.asarray(self.history @ inward, dtype=np.float32), outward)
+        quality = self.validation.measure(*beside_graph(users, outward, self.graph_scores, options.graph))
         self.table.append({'options': asdict(options), 'recall@20': quality.recall, 'ndcg@20': quality.ndcg})
         self.clock.say(
             f'spectral user {options.user:.1f} item {options.item:.1f} passes {options.passes} '
-            f'readout {options.readout:.1f} spectrum {options.spectrum:.2f} dim {options.dim}: {quality}'
+            f'readout {options.readout:.1f} spectrum {options.spectrum:.2f} dim {options.dim} '
+            f'graph {options.graph:.1f}: {quality}'
         )
         return quality
+
+    def _climb_cheap(self, best: SpectralOptions, quality: Quality) -> tuple[SpectralOptions, Quality]:
+        """The settings that need no new decomposition and depend on each other."""
+        best, quality = self._climb(best, quality, 'readout', STEP)
+        return self._climb(best, quality, 'graph', STEP)
 
     def _climb(
         self, best: SpectralOptions, quality: Quality, name: str, step: float
@@ -178,8 +189,11 @@ class SpectralSearch:
         """Walks one cheap setting, first down, then up where down did not help."""
         for direction in (-step, step):
             improved = False
-            while self.clock.elapsed < self.until and getattr(best, name) + direction >= 0:
-                trial = replace(best, **{name: round(getattr(best, name) + direction, 2)})
+            while self.clock.elapsed < self.until:
+                value = round(getattr(best, name) + direction, 2)
+                if value < 0 or (name == 'graph' and value > MOST_GRAPH):
+                    break
+                trial = replace(best, **{name: value})
                 found = self._try(trial)
                 if found.objective <= quality.objective:
                     break
@@ -187,6 +201,15 @@ class SpectralSearch:
             if improved:
                 break
         return best, quality
+
+
+def beside_graph(
+    users: np.ndarray, items: np.ndarray, graph_scores: torch.Tensor, weight: float
+) -> tuple[np.ndarray, np.ndarray, torch.Tensor | None]:
+    """Arguments of `Validation.measure` that rank by (1 - weight) · towers + weight · graph."""
+    if weight == 0:
+        return users, items, None
+    return users * np.float32((1 - weight) / weight), items, graph_scores
 
 
 def _decomposition(options: SpectralOptions) -> tuple:

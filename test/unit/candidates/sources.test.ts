@@ -4,6 +4,7 @@ import { ageWindow, firstRowSince } from '../../../src/candidates/age-window.ts'
 import { FollowingSource } from '../../../src/candidates/following-source.ts';
 import { FreshSource } from '../../../src/candidates/fresh-source.ts';
 import type { PostTable } from '../../../src/candidates/index/post-table.ts';
+import { ItemGraph } from '../../../src/candidates/item-graph.ts';
 import { NearestSource } from '../../../src/candidates/nearest-source.ts';
 import { parseRetrievalConfig } from '../../../src/candidates/retrieval-config.ts';
 import { SimilarSource } from '../../../src/candidates/similar-source.ts';
@@ -181,6 +182,59 @@ describe('SimilarSource', () => {
     const hits = newHits(0);
     new SimilarSource(await openIndex(table), config.similar).retrieve(query, table, window(table), 3, hits);
     expect(idsOf(table, hits)).toEqual(['a1', 'b1', 'a2']);
+  });
+
+  describe('with an item graph', () => {
+    const liked = randomUnit(1);
+    const close = (by: number) => liked.map((x, i) => x + (i === 0 ? by : 0));
+    // Rows 1 and 2 were engaged with by those who engaged with row 3, row 2 more exclusively; row 6 is live.
+    const posts = [
+      { id: 'stale', ageHours: 900 },
+      { id: 'shared', ageHours: 5, vector: randomUnit(2) },
+      { id: 'niche', ageHours: 4, vector: randomUnit(3) },
+      { id: 'liked', ageHours: 3, vector: liked },
+      { id: 'near', ageHours: 2, vector: close(0.1) },
+      { id: 'nearer', ageHours: 1, vector: close(0.05) },
+      { id: 'live', ageHours: 0, vector: close(0.01) },
+    ];
+    const table = buildTable(posts, 1);
+    const rows = [
+      [0, 3],
+      [1, 3],
+      [1, 3],
+      [1, 4],
+      [2, 3],
+      [2, 3],
+    ];
+    const graph = ItemGraph.build(
+      {
+        userCount: rows.length,
+        itemCount: 6,
+        start: Uint32Array.from({ length: rows.length + 1 }, (_, i) => 2 * i),
+        items: Uint32Array.from(rows.flat()),
+      },
+      { neighbours: 10, user: 1, source: 0.5, target: 0.5, power: 1 },
+    );
+    const similarTo = async (post: string, quota: number, coEngaged: number) => {
+      const types = Uint8Array.of(ENGAGEMENT_CODES.like);
+      const query = feedQuery({}, { historyKeys: packHashes([post]), historyTypes: types });
+      const hits = newHits(0);
+      const settings = { ...config.similar, coEngaged };
+      const source = new SimilarSource(await openIndex(table), settings, graph);
+      source.retrieve(query, table, window(table), quota, hits);
+      return idsOf(table, hits);
+    };
+
+    it('puts its neighbours before the nearest ones, up to their share, none from outside the window', async () => {
+      expect(await similarTo('liked', 4, 1)).toEqual(['niche', 'shared', 'live', 'nearer']);
+      expect(await similarTo('liked', 2, 0.5)).toEqual(['niche', 'live']);
+    });
+
+    it('takes the nearest alone where the share is 0 and for a post without edges or newer than the graph', async () => {
+      expect(await similarTo('liked', 2, 0)).toEqual(['live', 'nearer']);
+      expect(await similarTo('nearer', 2, 1)).toEqual(['live', 'near']);
+      expect(await similarTo('live', 2, 1)).toEqual(['liked', 'nearer']);
+    });
   });
 });
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { poolOf } from '../../../scripts/evaluate/retrieval-blend.ts';
+import { graphScores, pairedGain, poolOf, tuneBlend } from '../../../scripts/evaluate/retrieval-blend.ts';
 import {
   historyOf,
   readPairs,
@@ -13,6 +13,7 @@ import {
 } from '../../../scripts/evaluate/retrieval-data.ts';
 import { BestList, QualityMean } from '../../../scripts/evaluate/retrieval-metrics.ts';
 import { climb, range } from '../../../scripts/evaluate/retrieval-search.ts';
+import { ItemGraph } from '../../../src/candidates/item-graph.ts';
 
 describe('QualityMean', () => {
   it('gives the hand-computed recall and NDCG of one ranking', () => {
@@ -80,6 +81,66 @@ describe('poolOf', () => {
   });
 });
 
+describe('pairedGain', () => {
+  it('is the mean difference with its standard error, and no gain of fewer than two users', () => {
+    expect(pairedGain(Float64Array.of(3, 5), Float64Array.of(1, 1))).toEqual({ mean: 3, standardError: 1 });
+    expect(pairedGain(Float64Array.of(3), Float64Array.of(1))).toEqual({ mean: 0, standardError: 0 });
+  });
+});
+
+describe('tuneBlend', () => {
+  // Each user's held item follows their other item in the graph; the towers are given as good or bad.
+  const users = 40;
+  const fit = toInteractions(
+    Array.from({ length: users }, (_, user) => [user % 10, ...(user >= 20 ? [10 + (user % 10)] : [])]),
+    20,
+  );
+  const held = toInteractions(
+    Array.from({ length: users }, (_, user) => (user >= 20 ? [] : [10 + (user % 10)])),
+    20,
+  );
+  const split = { fit, held, users: Uint32Array.from({ length: 20 }, (_, i) => i) };
+  const graph = ItemGraph.build(fit, { neighbours: 5, user: 1, source: 0.5, target: 0.5, power: 1 });
+  const run = (right: boolean) => {
+    const dim = 20;
+    const vectors = new Float32Array(20 * dim);
+    for (let user = 0; user < 20; user++) vectors[user * dim + (right ? 10 + (user % 10) : user % 10)] = 4;
+    const items = new Float32Array(20 * dim);
+    for (let item = 0; item < 20; item++) items[item * dim + item] = 1;
+    const pools = Uint32Array.from({ length: 20 * 20 }, (_, i) => (right ? 19 - (i % 20) : i % 20));
+    const options = { split, users: 10, deadlineMs: Number.POSITIVE_INFINITY, say: () => {} };
+    return tuneBlend(options, {
+      graph,
+      weight: 0.5,
+      towers: { dim, users: vectors, items },
+      pools,
+      confirmUntil: 20,
+    });
+  };
+
+  it('takes the graph where it helps users that did not choose its weight', async () => {
+    const { weight, gain, quality } = await run(false);
+    expect(weight).toBeGreaterThan(0);
+    expect(gain.mean).toBeGreaterThan(gain.standardError);
+    expect(quality['ndcg@20']).toBeGreaterThan(0.6);
+  });
+
+  it('leaves it out where the towers are right without it', async () => {
+    expect(await run(true)).toMatchObject({ weight: 0, gain: { mean: 0 }, quality: { 'ndcg@20': 1 } });
+  });
+
+  it('gives the trainer the scores of the graph with spread 1, zeros for a history without edges', () => {
+    const scores = graphScores(graph, split, 1);
+    const mean = scores.reduce((sum, x) => sum + x, 0) / 20;
+    expect(Math.sqrt(scores.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 20)).toBeCloseTo(1, 5);
+    const lonely = toInteractions([[0], [1]], 3);
+    const apart = ItemGraph.build(lonely, { neighbours: 5, user: 1, source: 0.5, target: 0.5, power: 1 });
+    expect([...graphScores(apart, { fit: lonely, held: lonely, users: Uint32Array.of(0) }, 1)]).toEqual([
+      0, 0, 0,
+    ]);
+  });
+});
+
 describe('splitPairs', () => {
   const all = toInteractions(
     Array.from({ length: 50 }, (_, user) => Array.from({ length: (user % 20) + 1 }, (_, i) => i * 2)),
@@ -94,6 +155,28 @@ describe('splitPairs', () => {
       expect(historyOf(fit, user).length).toBeGreaterThan(0);
       expect(users.includes(user)).toBe(historyOf(held, user).length > 0);
     }
+  });
+
+  it('holds out the last of each line where lines have an order of their own', () => {
+    const ordered = toInteractions(
+      Array.from({ length: 30 }, (_, user) => Array.from({ length: 10 }, (_, i) => (user * 7 + i * 3) % 31)),
+      31,
+    );
+    const { held } = splitPairs(ordered, 0.3, 7);
+    for (let user = 0; user < 30; user++) {
+      expect([...historyOf(held, user)]).toEqual(
+        [...historyOf(ordered, user).slice(7)].sort((a, b) => a - b),
+      );
+    }
+  });
+
+  it('holds out at random where lines are sorted by id', () => {
+    const { held } = splitPairs(all, 0.3, 7);
+    const lastOf = (user: number) => historyOf(all, user).slice(-historyOf(held, user).length);
+    const users = Array.from({ length: 50 }, (_, user) => user).filter(
+      (user) => historyOf(held, user).length > 1,
+    );
+    expect(users.some((user) => lastOf(user).join() !== historyOf(held, user).join())).toBe(true);
   });
 
   it('depends on the seed alone', () => {
@@ -113,10 +196,10 @@ describe('readPairs', () => {
     return readPairs(join(folder, 'train.txt'));
   };
 
-  it('joins lines of one user, drops repeats and makes ids dense', async () => {
+  it('joins lines of one user in their order, drops repeats and makes ids dense', async () => {
     const set = toTrainingSet(await read('900 5 5 70\n3 70\n\n900 8\n4\n'));
     expect(set.all.userCount).toBe(2);
-    expect([...historyOf(set.all, set.userOf.get(900)!)]).toEqual([0, 1, 2]);
+    expect([...historyOf(set.all, set.userOf.get(900)!)]).toEqual([0, 2, 1]);
     expect([...historyOf(set.all, set.userOf.get(3)!)]).toEqual([set.itemOf.get(70)]);
     expect(set.userOf.has(4)).toBe(false);
   });
