@@ -1,10 +1,16 @@
 // The two commands that change the models folder. Both are atomic for a service that reads it at the same time:
 // `current` appears by rename, a version leaves by rename before its files go.
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { FeedrankError } from '../../src/errors.ts';
+import type { ModelManifest } from '../../src/features/model-artifact.ts';
+import { promote } from '../../src/ranking/lifecycle/stage-changes.ts';
+import { modelState, readRolloutState } from '../../src/ranking/lifecycle/stage-file.ts';
 import { promotedVersion, versionsOf } from '../../src/ranking/model-registry.ts';
-import { type ModelRef, verifyModel } from './model-folder.ts';
+import { type ModelRef, readManifest, verifyModel } from './model-folder.ts';
+
+const comparisonSchema = z.object({ against: z.string().nullable(), worse: z.boolean() });
 
 export interface Promotion extends ModelRef {
   /** What was served before; null when that could not be read. */
@@ -13,11 +19,32 @@ export interface Promotion extends ModelRef {
   warnings: string[];
 }
 
-/** Verifies, then makes the version the one that serves. @throws what verifying throws; `current` is then as it was. */
-export async function promoteModel(modelsDir: string, ref: ModelRef): Promise<Promotion> {
+/**
+ * Verifies, then makes the version the one that serves. `current` stays as it was when it throws.
+ * @throws what verifying throws; FeedrankError(conflict) when the trainer found the version worse than the one that
+ * serves, on the same held-out events, and `force` is not set.
+ */
+export async function promoteModel(modelsDir: string, ref: ModelRef, force = false): Promise<Promotion> {
   const manifest = await verifyModel(modelsDir, ref);
   const from = await promotedVersion(modelsDir, ref.name).catch(() => null);
   const warnings: string[] = [];
+  if (from !== null && from !== ref.version) {
+    const serving = { name: ref.name, version: from };
+    const verdict = comparedWith(manifest, serving);
+    if (verdict === 'worse' && !force) {
+      throw new FeedrankError(
+        'conflict',
+        `${ref.name}@${ref.version} did worse than ${ref.name}@${from} on the same held-out events; --force promotes it`,
+      );
+    }
+    const back = await readManifest(modelsDir, serving).then(
+      (found) => comparedWith(found, ref),
+      () => 'unknown',
+    );
+    if (verdict === 'worse') warnings.push(`did worse than ${ref.name}@${from} and was forced`);
+    else if (back === 'fine') warnings.push(`is what ${ref.name}@${from} was promoted over`);
+    else if (verdict === 'unknown') warnings.push(`was not compared with ${ref.name}@${from}`);
+  }
   if (manifest.tower !== undefined) {
     const [tower] = manifest.tower.split('@');
     const serving = await promotedVersion(modelsDir, tower).catch(() => null);
@@ -27,21 +54,17 @@ export async function promoteModel(modelsDir: string, ref: ModelRef): Promise<Pr
       );
     }
   }
-  await writeAtomically(join(modelsDir, ref.name, 'current'), `${ref.version}\n`);
+  await promote({ modelsDir, name: ref.name, by: 'operator' }, ref.version);
   return { ...ref, from, warnings };
 }
 
-/** Written beside, flushed and renamed: a reader sees the old content or the new, also after a power cut. */
-async function writeAtomically(path: string, text: string): Promise<void> {
-  const beside = `${path}.${process.pid}.new`;
-  const file = await open(beside, 'w');
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
+/** What the trainer wrote of a version beside the one that served then. */
+function comparedWith(manifest: ModelManifest, other: ModelRef): 'fine' | 'worse' | 'unknown' {
+  const found = comparisonSchema.safeParse(manifest.comparison);
+  if (!found.success || !found.data.against?.split(' and ').includes(`${other.name}@${other.version}`)) {
+    return 'unknown';
   }
-  await rename(beside, path);
+  return found.data.worse ? 'worse' : 'fine';
 }
 
 export interface Collection {
@@ -52,7 +75,8 @@ export interface Collection {
 }
 
 /**
- * Removes all but the `keep` newest versions and the promoted one; with `dryRun` only says which.
+ * Removes all but the `keep` newest versions, the promoted one, the way back and the one on trial; with `dryRun` only
+ * says which.
  * @throws FeedrankError when it is unclear which version is promoted.
  */
 export async function collectVersions(
@@ -64,7 +88,9 @@ export async function collectVersions(
   const promoted = await promotedVersion(modelsDir, name);
   const versions = await versionsOf(modelsDir, name);
   const newest = versions.slice(Math.max(0, versions.length - keep));
-  const removed = versions.filter((version) => version !== promoted && !newest.includes(version));
+  const { trial, previous } = modelState(await readRolloutState(modelsDir), name);
+  const needed = [promoted, previous, trial?.version, ...newest];
+  const removed = versions.filter((version) => !needed.includes(version));
   if (!dryRun) for (const version of removed) await removeVersion(modelsDir, name, version);
   return { name, promoted, kept: versions.filter((version) => !removed.includes(version)), removed };
 }

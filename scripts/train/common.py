@@ -25,16 +25,18 @@ def seed_everything(seed: int, threads: int = 1) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def export_onnx(module: torch.nn.Module, example: dict[str, torch.Tensor], outputs: list[str]) -> bytes:
+def export_onnx(
+    module: torch.nn.Module, example: dict[str, torch.Tensor], outputs: list[str], fixed: set[str] = frozenset()
+) -> bytes:
     """ONNX bytes of an inference module; dimension 0 of every input and output is dynamic and called N.
 
-    An input of rank 2 named `*_ids` also has a dynamic width.
+    An input of rank 2 named `*_ids` also has a dynamic width; the shape of those named in `fixed` is the example's.
     """
     module = module.eval()
     batch = torch.export.Dim('N')
     shapes = {}
     for name, tensor in example.items():
-        dims = {0: batch}
+        dims = {} if name in fixed else {0: batch}
         if name.endswith('_ids') and tensor.dim() == 2:
             dims[1] = torch.export.Dim(f'{name}_width')
         shapes[name] = dims
@@ -61,13 +63,35 @@ def without_metadata(onnx_bytes: bytes) -> bytes:
     for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
         del part.metadata_props[:]
         part.doc_string = ''
+    model.producer_name = model.producer_version = ''
     return model.SerializeToString()
 
 
-def run_onnx(onnx_bytes: bytes, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def open_session(onnx_bytes: bytes) -> ort.InferenceSession:
+    """One thread, as a feed worker runs it."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(onnx_bytes, options, providers=['CPUExecutionProvider'])
+    options.log_severity_level = 3
+    return ort.InferenceSession(onnx_bytes, options, providers=['CPUExecutionProvider'])
+
+
+def measure_ms(session: ort.InferenceSession, inputs: dict[str, np.ndarray], rows: int = 1000, runs: int = 40) -> float:
+    """ms of one run of `rows` rows, the tenth percentile: what others do on the machine only adds to it.
+
+    Inputs of one row, a request's own, stay as they are.
+    """
+    first = next(iter(inputs.values()))
+    part = {k: np.resize(v, (rows, *v.shape[1:])) if len(v) == len(first) else v for k, v in inputs.items()}
+    times = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        session.run(None, part)
+        times.append(time.perf_counter() - began)
+    return round(float(np.percentile(times, 10)) * 1000, 3)
+
+
+def run_onnx(onnx_bytes: bytes, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    session = open_session(onnx_bytes)
     names = [o.name for o in session.get_outputs()]
     return dict(zip(names, session.run(names, inputs)))
 
@@ -85,11 +109,12 @@ def write_model(
     golden_inputs: dict[str, np.ndarray],
     golden_outputs: dict[str, np.ndarray] | None = None,
     tolerance: float = GOLDEN_TOLERANCE,
+    more_files: dict[str, bytes] | None = None,
 ) -> Path:
     """Writes models/<name>/<version> so that a reader sees the old folder or the new one, never half of each.
 
     manifest needs name, version and kind; createdAt, files, inputs and outputs are filled in here. golden_outputs are
-    computed with ONNX Runtime when absent.
+    computed with ONNX Runtime when absent. more_files: listed beside model.onnx, by name.
     """
     folder = Path(folder)
     golden_outputs = golden_outputs or run_onnx(onnx_bytes, golden_inputs)
@@ -101,7 +126,7 @@ def write_model(
         'outputs': {k: _golden_tensor(v) for k, v in golden_outputs.items()},
         'tolerance': tolerance,
     }
-    files = {'model.onnx': onnx_bytes, 'golden.json': (json.dumps(golden) + '\n').encode()}
+    files = {'model.onnx': onnx_bytes, 'golden.json': (json.dumps(golden) + '\n').encode(), **(more_files or {})}
     manifest = {
         **manifest,
         'createdAt': datetime.now(timezone.utc).isoformat(timespec='milliseconds').replace('+00:00', 'Z'),
@@ -129,8 +154,8 @@ def write_model(
 class Progress:
     """One line every few seconds: what, how far, the last figures, time left."""
 
-    def __init__(self, label: str, total: int, every_seconds: float = 5.0):
-        self.label, self.total, self.every = label, total, every_seconds
+    def __init__(self, label: str, total: int, every_seconds: float = 5.0, done: int = 0):
+        self.label, self.total, self.every, self.first = label, total, every_seconds, done
         self.began = self.last = time.monotonic()
 
     def update(self, done: int, note: str = '') -> None:
@@ -138,8 +163,8 @@ class Progress:
         if now - self.last < self.every and done < self.total:
             return
         self.last = now
-        left = (now - self.began) / max(done, 1) * (self.total - done)
-        print(f'{self.label} {done}/{self.total}  {note}  ETA {left:.0f} s', flush=True)
+        pace = max(done - self.first, 1) / max(now - self.began, 1e-3)
+        print(f'{self.label} {done}/{self.total}  {note}  {pace:.1f}/s, ETA {(self.total - done) / pace:.0f} s', flush=True)
 
 
 def bags(offsets: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,12 +16,13 @@ from ctr_fit import Fit, fit
 from ctr_means import Means
 from ctr_models import ARCHITECTURES, Settings
 
+# In the order in which they are moved along: what those tables differ by most comes first.
 LADDERS: dict[str, tuple] = {
-    'means': (False, True),
     'l2': (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 5e-2, 1e-1, 2e-1),
     'dropout': (0.0, 0.2, 0.4, 0.6),
-    'min_count': (1, 2, 5, 10),
+    'means': (False, True),
     'dim': (4, 10, 20, 40, 64),
+    'min_count': (1, 2, 5, 10),
     'lr': (3e-4, 1e-3, 3e-3),
     'batch': (64, 256, 1024, 4096, 16_384),
 }

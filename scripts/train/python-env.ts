@@ -6,6 +6,8 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
 const REQUIREMENTS = resolve(import.meta.dirname, 'requirements.txt');
+/** What a CUDA driver makes on Linux. */
+const CUDA_DEVICE = '/dev/nvidiactl';
 const CACHE = resolve(import.meta.dirname, '../../.cache/python');
 
 /**
@@ -32,12 +34,25 @@ export async function ensurePython(): Promise<string> {
   await mkdir(CACHE, { recursive: true });
   await rm(folder, { recursive: true, force: true });
   await runQuietly('python3', ['-m', 'venv', folder], 'python3 -m venv');
-  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', REQUIREMENTS];
-  await runQuietly(python, pip, 'pip install -r scripts/train/requirements.txt');
+  const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check'];
+  const small = existsSync(CUDA_DEVICE) ? null : cpuBuildOf(requirements);
+  // A build for CPUs satisfies the pin and is a sixth as large; not every package index carries it.
+  if (small !== null) {
+    await runQuietly(python, [...pip, small], small).catch(() => {
+      process.stderr.write(`python: pip finds no ${small}, taking the build with CUDA (see --help)\n`);
+    });
+  }
+  await runQuietly(python, [...pip, '-r', REQUIREMENTS], 'pip install -r scripts/train/requirements.txt');
   // A marker that is renamed into place: a folder whose installation was interrupted is made anew.
   await writeFile(`${complete}.new`, requirements);
   await rename(`${complete}.new`, complete);
   return python;
+}
+
+/** `torch==2.15.0` → `torch==2.15.0+cpu`; null where torch is not pinned. */
+export function cpuBuildOf(requirements: string): string | null {
+  const pin = /^torch==([\d.]+)\s*$/m.exec(requirements);
+  return pin === null ? null : `torch==${pin[1]}+cpu`;
 }
 
 /** Resolves on exit code 0; otherwise throws the last line the program wrote to stderr. */

@@ -1,4 +1,4 @@
-"""Figures of a ranker: AUC (over all rows and within each user), calibration error, log loss."""
+"""Figures of a ranker: AUC (over all rows and within each user), NDCG within users, calibration error, log loss."""
 
 from __future__ import annotations
 
@@ -21,16 +21,30 @@ def auc(score: np.ndarray, label: np.ndarray) -> float | None:
 
 def user_auc(score: np.ndarray, label: np.ndarray, user: np.ndarray) -> float | None:
     """Mean AUC within each user who has both classes, weighted by the user's rows (Zhu et al., 2017)."""
-    order = np.argsort(user, kind='stable')
-    bounds = np.flatnonzero(np.concatenate([[True], np.diff(user[order]) != 0, [True]]))
     total = weight = 0.0
-    for start, end in zip(bounds[:-1], bounds[1:]):
-        rows = order[start:end]
+    for rows in rows_by_user(user):
         value = auc(score[rows], label[rows])
         if value is not None:
             total += value * len(rows)
             weight += len(rows)
     return total / weight if weight else None
+
+
+def rows_by_user(user: np.ndarray) -> list[np.ndarray]:
+    order = np.argsort(user, kind='stable')
+    return np.split(order, np.flatnonzero(np.diff(user[order])) + 1)
+
+
+def user_ndcg(score: np.ndarray, gain: np.ndarray, user: np.ndarray, k: int = 10) -> float | None:
+    """Mean NDCG@k over the rows of each user who has a gain above 0 (Järvelin and Kekäläinen, 2002)."""
+    discount = 1 / np.log2(np.arange(k) + 2)
+    values = []
+    for rows in rows_by_user(user):
+        ideal = (np.sort(gain[rows])[::-1][:k] * discount[: len(rows)]).sum()
+        if ideal > 0:
+            first = rows[np.argsort(-score[rows], kind='stable')[:k]]
+            values.append((gain[first] * discount[: len(rows)]).sum() / ideal)
+    return float(np.mean(values)) if values else None
 
 
 def calibration_error(probability: np.ndarray, label: np.ndarray, bins: int = 15) -> float:

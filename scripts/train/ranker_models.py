@@ -1,7 +1,8 @@
-"""PyTorch modules of the rankers and their ONNX form: features [N, D] -> probabilities [N, heads].
+"""PyTorch networks of the rankers: features [N, D] -> logits [N, heads], and how they become ONNX.
 
-Main: DCN-v2 (Wang et al., 2021), cross and deep side by side, one linear head for each engagement. Light: one hidden
-layer. Position enters the logits through a shallow tower of its own (Zhao et al., 2019), so that serving can fix it.
+MLP; DCN-v2, parallel (Wang et al., 2021); FinalMLP (Mao et al., 2023) and MaskNet (Wang et al., 2021) over features as
+fields, with the layers of ctr_models.py. Position enters the logits through a shallow tower of its own (Zhao et al.,
+2019), so that serving can fix it. The history transformer is in ranker_history.py.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import ctr_models
+from ranker_calibration import Calibration
+from ranker_data import Inputs, TrainingSet
+from ranker_history import HistoryNet
+
+UNTRAINED = -30.0  # logit of a head without data
 CLIP = 5.0  # normalised features are bounded: a world with larger counts stays in the range that was trained on
+ARCHITECTURES = ('MLP', 'DCN-v2', 'FinalMLP', 'MaskNet', 'HistoryTransformer')
+# Fields that set FinalMLP's gates: what the user does, and how the post fares.
+CONTEXTS = ('user_mix@1', 'post_rates@1')
 
 
 class Normalise(nn.Module):
@@ -27,15 +37,15 @@ class Normalise(nn.Module):
         return torch.clamp((x - self.mean) * self.scale, -CLIP, CLIP)
 
 
-class MainNet(nn.Module):
-    def __init__(self, width: int, heads: int, cross_layers: int = 2, deep: tuple[int, int] = (128, 64), join: int = 64):
+class CrossNet(nn.Module):
+    def __init__(self, width: int, heads: int, deep: tuple[int, ...], join: int, cross_layers: int = 2):
         super().__init__()
         self.cross = nn.ModuleList(nn.Linear(width, width) for _ in range(cross_layers))
         for layer in self.cross:
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
-        self.deep = nn.Sequential(nn.Linear(width, deep[0]), nn.ReLU(), nn.Linear(deep[0], deep[1]), nn.ReLU())
-        self.join = nn.Linear(width + deep[1], join)
+        self.deep = dense(width, deep)
+        self.join = nn.Linear(width + deep[-1], join)
         self.heads = nn.Linear(join, heads)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,18 +56,102 @@ class MainNet(nn.Module):
         return self.heads(F.relu(self.join(joined)))
 
 
-class LightNet(nn.Module):
-    def __init__(self, width: int, heads: int, hidden: int = 24):
+class DenseNet(nn.Module):
+    def __init__(self, width: int, heads: int, hidden: tuple[int, ...]):
         super().__init__()
-        self.hidden = nn.Linear(width, hidden)
-        self.heads = nn.Linear(hidden, heads)
+        self.hidden = dense(width, hidden)
+        self.heads = nn.Linear(hidden[-1], heads)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.heads(F.relu(self.hidden(x)))
+        return self.heads(self.hidden(x))
+
+
+class FieldNet(nn.Module):
+    """A network over fields [N, F, dim], each a linear map of one feature's columns."""
+
+    def __init__(self, columns: list[tuple[int, int]], dim: int, body: nn.Module):
+        super().__init__()
+        width = columns[-1][1]
+        mask = torch.zeros(len(columns) * dim, width)
+        for i, (start, end) in enumerate(columns):
+            mask[i * dim : (i + 1) * dim, start:end] = 1
+        self.register_buffer('mask', mask)
+        # Fan-in is the feature's own width, not that of all.
+        self.weight = nn.Parameter(mask * torch.randn_like(mask) / mask.sum(1, keepdim=True).sqrt())
+        self.bias = nn.Parameter(torch.zeros(len(mask)))
+        self.dim, self.body = dim, body
+
+    @property
+    def heads(self) -> nn.Linear:
+        return self.body.out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(F.linear(x, self.weight * self.mask, self.bias).unflatten(1, (-1, self.dim)))
+
+
+class Outputs(nn.Linear):
+    """Several outputs in the place of a network's only one, whose axis 1 it will take away: [N, width] -> [N, 1, outputs]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).unsqueeze(1)
+
+
+class MultiTwoStream(ctr_models.TwoStream):
+    """FinalMLP with several outputs: the heads of its bilinear form are not summed but read by one linear layer."""
+
+    def __init__(self, settings: ctr_models.Settings, fields: int, contexts: tuple[int, int], outputs: int):
+        super().__init__(settings, fields, contexts)
+        del self.linear
+        self.out = nn.Linear(settings.hidden[-2] + 2 * settings.hidden[-1], outputs)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        flat = rows.flatten(1)
+        one, two = (
+            stream(flat * (2 * gate(rows[:, context])))
+            for stream, gate, context in zip(self.streams, self.gates, self.contexts)
+        )
+        left = one.unflatten(1, (self.heads, 1, -1))
+        right = two.unflatten(1, (self.heads, -1))
+        joined = torch.matmul(left, self.form).squeeze(2) * right
+        return self.out(torch.cat([one, two, joined.flatten(1)], dim=1))
+
+
+def dense(width: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for units in hidden:
+        layers += [nn.Linear(width, units), nn.ReLU()]
+        width = units
+    return nn.Sequential(*layers)
+
+
+def make_net(architecture: str, size: str, data: TrainingSet) -> nn.Module:
+    """`size`: light, main or heavy. Raises SystemExit for a combination that there is not."""
+    width, heads, columns = data.x.shape[1], len(data.heads), list(data.at.values())
+    heavy = size == 'heavy'
+    if size == 'light':
+        return DenseNet(width, heads, (24,))
+    if architecture == 'MLP':
+        return DenseNet(width, heads, (3072, 3072, 512) if heavy else (192, 96))
+    if architecture == 'DCN-v2':
+        return CrossNet(width, heads, (3072, 3072, 512) if heavy else (128, 64), 512 if heavy else 64)
+    if architecture == 'HistoryTransformer':
+        return HistoryNet(width, heads, dim=352, layers=6, deep=(2048, 1024, 512)) if heavy else HistoryNet(width, heads)
+    if architecture == 'FinalMLP':
+        hidden = (2048, 2048, 1024) if heavy else (96, 64, 64)
+        settings = ctr_models.Settings(architecture, 32 if heavy else 6, hidden=hidden, parts=4)
+        contexts = tuple(data.ids.index(name) if name in data.at else i for i, name in enumerate(CONTEXTS))
+        return FieldNet(columns, settings.dim, MultiTwoStream(settings, len(columns), contexts, heads))
+    if architecture == 'MaskNet':
+        hidden = (2048, 1024) if heavy else (128, 64)
+        settings = ctr_models.Settings(architecture, 32 if heavy else 4, hidden=hidden, parts=4 if heavy else 2)
+        body = ctr_models.network(settings, len(columns), (0, 1))
+        body.out = Outputs(hidden[-1], heads)
+        return FieldNet(columns, settings.dim, body)
+    raise SystemExit(f'--architecture: {architecture} is none of {", ".join(ARCHITECTURES)}')
 
 
 class Ranker(nn.Module):
-    """Training form. x [N, D] raw features; position [N, 2]: ln(1 + position), 1 where it is known."""
+    """Training form: raw features and position in, logits [N, heads] out."""
 
     def __init__(self, normalise: Normalise, net: nn.Module, base_rates: np.ndarray):
         super().__init__()
@@ -69,20 +163,37 @@ class Ranker(nn.Module):
         self.position = nn.Linear(2, len(base_rates), bias=False)
         nn.init.zeros_(self.position.weight)
 
-    def forward(self, x: Tensor, position: Tensor) -> Tensor:
-        return self.net(self.normalise(x)) + self.position(position)
+    @property
+    def reads_history(self) -> bool:
+        return isinstance(self.net, HistoryNet)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        x = self.normalise(inputs.x)
+        return (self.net(x, inputs) if self.reads_history else self.net(x)) + self.position(inputs.position)
 
 
-class RankerExport(nn.Module):
-    """Inference form: position fixed, Platt calibration (Platt, 1999) inside; a head without data gives 0."""
+class RankerExport(Calibration):
+    """Inference form: position fixed, calibration inside; a head without data gives 0."""
 
-    def __init__(self, ranker: Ranker, scale: np.ndarray, shift: np.ndarray, trained: np.ndarray, position: tuple[float, float]):
-        super().__init__()
+    def __init__(self, ranker: Ranker, calibration: Calibration, trained: np.ndarray, position: tuple[float, float]):
+        fixed = (ranker.position.weight.detach() @ torch.tensor(position)).numpy()
+        scale, shift, knots, bends = (getattr(calibration, name).numpy() for name in ('scale', 'shift', 'knots', 'bends'))
+        # The fixed position's logits go into shift and knots: nothing is added when serving.
+        shift = np.where(trained, scale * fixed + shift, UNTRAINED)
+        super().__init__(scale * trained, shift, knots - fixed[:, None], bends * trained[:, None])
         self.normalise, self.net = ranker.normalise, ranker.net
-        fixed = ranker.position.weight.detach() @ torch.tensor(position)
-        self.register_buffer('scale', torch.from_numpy((scale * trained).astype(np.float32)))
-        bias = np.where(trained > 0, scale * fixed.numpy() + shift, -30)
-        self.register_buffer('shift', torch.from_numpy(bias.astype(np.float32)))
+
+    def finish(self, logits: Tensor) -> Tensor:
+        return torch.sigmoid(super().forward(logits))
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.sigmoid(self.net(self.normalise(features)) * self.scale + self.shift)
+        return self.finish(self.net(self.normalise(features)))
+
+
+class HistoryExport(RankerExport):
+    """One user's candidates: features [N, D], post vectors [N, 64]; history [1, H, 64], types and ages [1, H]."""
+
+    def forward(self, features: Tensor, post_vectors: Tensor, history: Tensor, types: Tensor, age_hours: Tensor) -> Tensor:
+        x = self.normalise(features)
+        nothing = features[:, :2]
+        return self.finish(self.net(x, Inputs(features, nothing, post_vectors, history, types.to(torch.int64), age_hours)))

@@ -11,10 +11,13 @@ import {
   promotedFolder,
   promotedVersion,
 } from '../../src/ranking/model-registry.ts';
+import type { ValueWeights } from '../../src/ranking/value-model.ts';
 import { startProgress } from '../import/progress.ts';
 import { runTrainer, type TrainerRun } from './run-trainer.ts';
+import type { ArchitectureFigures, TrainingCurves } from './training-report.ts';
 import { writeTrainingSet } from './training-set.ts';
 import { poolTowers } from './training-set-source.ts';
+import type { TrainingSetMeta } from './training-set-writer.ts';
 
 /**
  * Single coordinates tie a model to one post space and gain nothing over the cosines: on the generated world of seed
@@ -22,11 +25,17 @@ import { poolTowers } from './training-set-source.ts';
  */
 const LEFT_OUT: readonly FeatureId[] = ['hadamard@1'];
 
-/** As in ranker.py. */
+/** As in ranker_data.py. */
 const MIN_ROWS = 1000;
 
 export interface TrainRanker extends TrainerRun {
   maxRows: number;
+  architecture: string | undefined;
+  /** Trains every architecture and LightGBM, and takes the best. */
+  compare: boolean;
+  size: (typeof SIZES)[number];
+  /** Of the value that ranks, for its NDCG. */
+  weights: ValueWeights;
   /**
    * Towers that have not seen the events since `fromMs`, to make the vectors with, and the version that will serve.
    * Absent = the promoted towers, and the events since their training.
@@ -34,18 +43,26 @@ export interface TrainRanker extends TrainerRun {
   early?: { dir: string; fromMs: number; servedVersion: string };
 }
 
-export interface RankerFigures {
-  version: string;
-  rows: number;
-  /** Mean AUC over the heads on the last tenth of the rows, of the new model and of the one that serves now. */
-  comparison: Record<string, { meanAuc: number; incumbentMeanAuc: number | null }>;
+export const SIZES = ['main', 'heavy'] as const;
+
+/** What a new model and the one that serves do on the same newest rows, which neither has learned from. */
+export interface Comparison {
+  /** `ranker@1`; null where none serves. */
+  against: string | null;
+  worse: boolean;
+  /** Why they were not compared. */
+  reason?: string;
   [figure: string]: unknown;
 }
 
-/** Whether a new model is to serve: it has no predecessor that did better on the same, newest rows. */
-export function isImprovement(figures: RankerFigures, name: string): boolean {
-  const { meanAuc, incumbentMeanAuc } = figures.comparison[name];
-  return incumbentMeanAuc === null || meanAuc >= incumbentMeanAuc;
+export interface RankerFigures {
+  version: string;
+  rows: number;
+  figures: Record<string, { comparison: Comparison; msPer1000Rows: number; [figure: string]: unknown }>;
+  architectures: Record<string, ArchitectureFigures>;
+  chosen: string;
+  curves: Record<string, TrainingCurves>;
+  [figure: string]: unknown;
 }
 
 /**
@@ -53,7 +70,35 @@ export function isImprovement(figures: RankerFigures, name: string): boolean {
  * outcome; a ranker that learned from those would trust similarity far too much.
  */
 export async function trainRanker(options: TrainRanker): Promise<RankerFigures> {
-  const { data, work, modelsDir, version, early, seed, maxRows } = options;
+  const { work, modelsDir, outDir, version } = options;
+  const setDir = join(work, 'training-set');
+  const set = await readTrainingSet(setDir).catch(() => makeTrainingSet(options, setDir));
+  const figures = join(work, 'ranker.json');
+  const incumbent = async (name: string, flag: string) =>
+    promotedVersion(modelsDir, name).then(
+      (serving) => [flag, join(modelsDir, name, serving)],
+      () => [],
+    );
+  const { architecture, compare, size, weights } = options;
+  await runTrainer('ranker.py', options, [
+    ...['--data', setDir, '--out', outDir, '--version', version, '--json', figures, '--size', size],
+    ...['--checkpoints', join(work, 'checkpoints'), '--weights', JSON.stringify(weights)],
+    ...(architecture === undefined ? [] : ['--architecture', architecture]),
+    ...(compare ? ['--compare'] : []),
+    ...(await incumbent(MAIN_RANKER, '--incumbent')),
+    ...(await incumbent(LIGHT_RANKER, '--incumbent-light')),
+  ]);
+  const { rows, positives, impressions, posts } = set;
+  return { version, positives, impressions, posts, ...JSON.parse(await readFile(figures, 'utf8')), rows };
+}
+
+/** A complete set of an earlier run. Throws where there is none. */
+async function readTrainingSet(dir: string): Promise<TrainingSetMeta> {
+  return JSON.parse(await readFile(join(dir, 'meta.json'), 'utf8'));
+}
+
+async function makeTrainingSet(options: TrainRanker, outDir: string): Promise<TrainingSetMeta> {
+  const { data, modelsDir, early, seed, maxRows } = options;
   const towersDir = early?.dir ?? modelsDir;
   const postTowerDir = await promotedFolder(towersDir, 'post-tower');
   const userTowerDir = await promotedFolder(towersDir, 'user-tower');
@@ -70,42 +115,28 @@ export async function trainRanker(options: TrainRanker): Promise<RankerFigures> 
     towers.postTower = `post-tower@${early.servedVersion}`;
     towers.userTower = `user-tower@${early.servedVersion}`;
   }
-  const outDir = join(work, 'training-set');
   const progress = startProgress('training set');
-  let set: Awaited<ReturnType<typeof writeTrainingSet>>;
   try {
-    set = await writeTrainingSet({
+    const features = FEATURES.map(({ id }) => id).filter((id) => !LEFT_OUT.includes(id));
+    const onProgress = (_: string, done: number, total: number) => progress.update(done / total, done);
+    const set = await writeTrainingSet({
       source: data.source,
       towers,
       outDir,
-      features: FEATURES.map(({ id }) => id).filter((id) => !LEFT_OUT.includes(id)),
+      features,
       seed,
       maxRows,
       fromMs,
-      onProgress: (_, done, total) => progress.update(done / total, done),
+      onProgress,
     });
-  } finally {
-    progress.stop();
-    await pool.close();
-  }
-  if (set.rows < MIN_ROWS) {
+    if (set.rows >= MIN_ROWS) return set;
     const since =
       fromMs === undefined ? '' : ` since ${new Date(fromMs).toISOString()}, which the towers do not know`;
     throw new Error(
       `${set.rows} impressions${since}, are too few to train a ranker on; --what all needs no new ones`,
     );
+  } finally {
+    progress.stop();
+    await pool.close();
   }
-  const figures = join(work, 'ranker.json');
-  const incumbent = async (name: string, flag: string) =>
-    promotedVersion(modelsDir, name).then(
-      (serving) => [flag, join(modelsDir, name, serving)],
-      () => [],
-    );
-  await runTrainer('ranker.py', options, [
-    ...['--data', outDir, '--out', modelsDir, '--version', version, '--json', figures],
-    ...(await incumbent(MAIN_RANKER, '--incumbent')),
-    ...(await incumbent(LIGHT_RANKER, '--incumbent-light')),
-  ]);
-  const { rows, positives, impressions, posts } = set;
-  return { version, rows, positives, impressions, posts, ...JSON.parse(await readFile(figures, 'utf8')) };
 }

@@ -1,24 +1,35 @@
 // Export → towers.py → models/post-tower and models/user-tower. Called by scripts/train.ts.
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promotedVersion } from '../../src/ranking/model-registry.ts';
+import { promotedFolder } from '../../src/ranking/model-registry.ts';
 import { startProgress } from '../import/progress.ts';
 import { jsonlSink } from '../import/sink.ts';
 import { runTrainer, type TrainerRun } from './run-trainer.ts';
+import type { Comparison } from './train-ranker.ts';
 import { exportBatches } from './training-data.ts';
+import type { TrainingCurves } from './training-report.ts';
 
 export interface TrainTowers extends TrainerRun {
-  /** Models folder whose promoted post tower training starts from. */
-  initDir: string;
   /** Only events before this time are learned from. */
   untilMs?: number;
+  /** Whether the new towers are compared with those that serve. */
+  compared: boolean;
 }
 
-/** Returns the metrics of the new towers. */
-export async function trainTowers(options: TrainTowers): Promise<object> {
-  const { data, work, modelsDir, initDir, version, untilMs } = options;
-  const folder = join(work, 'export');
+export interface TowerFigures {
+  version: string;
+  metrics: Record<string, unknown>;
+  comparison: Comparison | null;
+  curves: Record<string, TrainingCurves>;
+}
+
+/** Returns the figures of the new towers; towers that are complete in `outDir` are not made again. */
+export async function trainTowers(options: TrainTowers): Promise<TowerFigures> {
+  const { data, work, modelsDir, outDir, version, untilMs, compared } = options;
+  const figures = join(work, `towers-${untilMs ?? 'all'}.json`);
+  const finished = await readFile(figures, 'utf8').catch(() => null);
+  if (finished !== null) return { version, ...JSON.parse(finished) };
+  const folder = join(work, `export-${untilMs ?? 'all'}`);
   const sink = await jsonlSink(folder);
   const progress = startProgress('export');
   for await (const batch of exportBatches(data.source, untilMs)) {
@@ -29,16 +40,20 @@ export async function trainTowers(options: TrainTowers): Promise<object> {
   progress.update(1, sink.counts.posts + sink.counts.users + sink.counts.events);
   progress.stop();
   // The text table that serves now is where training starts: words that the new data lacks keep their meaning.
-  const init = await promotedVersion(initDir, 'post-tower').then(
-    (serving) => join(initDir, 'post-tower', serving),
-    () => null,
-  );
-  const start = init && existsSync(init) ? ['--init', init] : [];
+  const serving = (name: string, flag: string) =>
+    promotedFolder(modelsDir, name).then(
+      (dir) => [flag, dir],
+      () => [],
+    );
+  const incumbents = [
+    await serving('post-tower', '--incumbent-post'),
+    await serving('user-tower', '--incumbent-user'),
+  ];
   await runTrainer('towers.py', options, [
-    ...['--data', folder, '--out', modelsDir, '--version', version, ...start],
+    ...['--data', folder, '--out', outDir, '--version', version, '--json', figures],
+    ...['--checkpoints', join(work, `tower-checkpoints-${untilMs ?? 'all'}`)],
+    ...(await serving('post-tower', '--init')),
+    ...(compared && incumbents.every((flags) => flags.length > 0) ? incumbents.flat() : []),
   ]);
-  const manifest = JSON.parse(
-    await readFile(join(modelsDir, 'post-tower', version, 'manifest.json'), 'utf8'),
-  );
-  return { version, exported: sink.counts, metrics: manifest.metrics };
+  return { version, ...JSON.parse(await readFile(figures, 'utf8')) };
 }

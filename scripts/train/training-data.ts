@@ -1,8 +1,9 @@
-// Where training reads from: the SQL store, or a generated world.
+// Where training reads from: the SQL store, a folder in the exchange format, or a generated world.
 import type { Edge, EngagementEvent, Post, User } from '../../src/contracts.ts';
 import { openSqlStore } from '../../src/features/store/postgres-store.ts';
 import { generateWorld } from '../generate/world.ts';
 import { UsageError } from '../import/command.ts';
+import { jsonlSource } from './jsonl-source.ts';
 import type { TrainingSource } from './training-set.ts';
 import { storeSource, worldSource } from './training-set-source.ts';
 
@@ -22,14 +23,21 @@ export interface ExportBatch {
 }
 
 export interface OpenTrainingData {
+  /** A folder in the exchange format. */
+  folder: string | undefined;
   world: string | undefined;
   databaseUrl: string | undefined;
   dataDir: string;
 }
 
-/** Throws UsageError on a bad --world, and what opening the store throws. */
+/** Throws UsageError on a bad --world or --data, and what opening the store throws. */
 export async function openTrainingData(options: OpenTrainingData): Promise<TrainingData> {
-  const { world, databaseUrl, dataDir } = options;
+  const { folder, world, databaseUrl, dataDir } = options;
+  if (folder !== undefined && world !== undefined)
+    throw new UsageError('--data and --world exclude each other');
+  if (folder !== undefined) {
+    return { name: `folder ${folder}`, source: await jsonlSource(folder), close: async () => {} };
+  }
   if (world !== undefined) {
     const numbers = world.split(',').map((part) => (/^\d{1,9}$/.test(part) ? Number(part) : Number.NaN));
     const [seed, posts, users] = numbers;

@@ -1,15 +1,19 @@
-// Columnar files of a training set, appended row by row in bounded memory: features.f32 [N, D], labels.u8 [N, 6],
-// users.u32 [N], times.f64 [N], meta.json last, so that a torn set is not read. Read by ranker.py.
-import { createWriteStream, type WriteStream } from 'node:fs';
+// Columnar files of a training set, appended row by row in bounded memory: by impression features.f32 [N, D],
+// labels.u8 [N, heads], users.u32, posts.u32, pages.u32 and times.f64 [N]; by page the user's history; vectors.f32 of all
+// posts; meta.json last, so that a torn set is not read. Read by ranker_data.py.
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { finished } from 'node:stream/promises';
 import { HEADS, type Head } from '../../src/vocabulary.ts';
+import { ColumnFile } from './column-file.ts';
 
-const BUFFER_ROWS = 8192;
+/** Entries of a page's history that are kept, newest first: as many as the user tower reads. */
+export const PAGE_HISTORY = 30;
 
 export interface TrainingSetMeta {
   rows: number;
+  pages: number;
+  /** Entries of a page's history in history*.{i32,u8,f32}. */
+  pageHistory: number;
   features: { id: string; width: number; fromHistory: boolean }[];
   heads: readonly Head[];
   /** Positives by head. */
@@ -22,23 +26,37 @@ export interface TrainingSetMeta {
   [key: string]: unknown;
 }
 
+/** A page's history: post rows (−1 for an entry without a post), engagement codes (0 = no entry), ages in hours. */
+export interface PageHistory {
+  posts: Int32Array;
+  types: Uint8Array;
+  hours: Float32Array;
+}
+
 export class TrainingSetWriter {
   readonly #dir: string;
-  readonly #width: number;
-  readonly #stream: WriteStream;
-  #buffer: Float32Array;
-  #buffered = 0;
-  /** Bit h = head h. */
+  readonly #features: ColumnFile<Float32Array>;
+  readonly #users: ColumnFile<Uint32Array>;
+  readonly #posts: ColumnFile<Uint32Array>;
+  readonly #pages: ColumnFile<Uint32Array>;
+  readonly #times: ColumnFile<Float64Array>;
+  readonly #history: ColumnFile<Int32Array>;
+  readonly #types: ColumnFile<Uint8Array>;
+  readonly #hours: ColumnFile<Float32Array>;
+  /** Bit h = head h. Labels follow their row for a day, so they stay in memory: a byte a row. */
   #labels = new Uint8Array(1 << 16);
-  #users = new Uint32Array(1 << 16);
-  #times = new Float64Array(1 << 16);
-  rows = 0;
 
   private constructor(dir: string, width: number) {
     this.#dir = dir;
-    this.#width = width;
-    this.#buffer = new Float32Array(BUFFER_ROWS * width);
-    this.#stream = createWriteStream(join(dir, 'features.f32'));
+    const path = (name: string) => join(dir, name);
+    this.#features = new ColumnFile(path('features.f32'), width, (n) => new Float32Array(n));
+    this.#users = new ColumnFile(path('users.u32'), 1, (n) => new Uint32Array(n));
+    this.#posts = new ColumnFile(path('posts.u32'), 1, (n) => new Uint32Array(n));
+    this.#pages = new ColumnFile(path('pages.u32'), 1, (n) => new Uint32Array(n));
+    this.#times = new ColumnFile(path('times.f64'), 1, (n) => new Float64Array(n));
+    this.#history = new ColumnFile(path('history.i32'), PAGE_HISTORY, (n) => new Int32Array(n));
+    this.#types = new ColumnFile(path('history_types.u8'), PAGE_HISTORY, (n) => new Uint8Array(n));
+    this.#hours = new ColumnFile(path('history_hours.f32'), PAGE_HISTORY, (n) => new Float32Array(n));
   }
 
   static async open(dir: string, width: number): Promise<TrainingSetWriter> {
@@ -47,18 +65,40 @@ export class TrainingSetWriter {
     return new TrainingSetWriter(dir, width);
   }
 
+  get rows(): number {
+    return this.#features.rows;
+  }
+
   /** Room for one encoded row; filled before `add`. */
   next(): Float32Array {
-    return this.#buffer.subarray(this.#buffered * this.#width, (this.#buffered + 1) * this.#width);
+    return this.#features.next();
+  }
+
+  /** Room for a page's history; filled before `addPage`. */
+  nextPage(): PageHistory {
+    return { posts: this.#history.next(), types: this.#types.next(), hours: this.#hours.next() };
+  }
+
+  /** Takes the history written into `nextPage()`; returns the page's number. */
+  addPage(): number {
+    this.#types.add();
+    this.#hours.add();
+    return this.#history.add();
   }
 
   /** Takes the row written into `next()`; returns its number. */
-  add(userHash: number, atMs: number): number {
-    if (this.rows === this.#labels.length) this.#grow();
-    this.#users[this.rows] = userHash;
-    this.#times[this.rows] = atMs;
-    this.#buffered++;
-    return this.rows++;
+  add(userHash: number, post: number, page: number, atMs: number): number {
+    if (this.rows === this.#labels.length) {
+      const labels = new Uint8Array(this.#labels.length * 2);
+      labels.set(this.#labels);
+      this.#labels = labels;
+    }
+    this.#users.next()[0] = userHash;
+    this.#posts.next()[0] = post;
+    this.#pages.next()[0] = page;
+    this.#times.next()[0] = atMs;
+    for (const column of [this.#users, this.#posts, this.#pages, this.#times]) column.add();
+    return this.#features.add();
   }
 
   label(row: number, head: Head, on: boolean): void {
@@ -67,28 +107,23 @@ export class TrainingSetWriter {
     else this.#labels[row] &= ~bit;
   }
 
-  /** Call between rows: writes what is buffered when it is full, and waits for the disk. */
-  async drain(force = false): Promise<void> {
-    if (this.#buffered === 0 || (!force && this.#buffered < BUFFER_ROWS)) return;
-    const bytes = Buffer.from(this.#buffer.buffer, 0, this.#buffered * this.#width * 4);
-    await new Promise<void>((resolve, reject) => {
-      this.#stream.write(bytes, (error) => (error ? reject(error) : resolve()));
-    });
-    this.#buffered = 0;
-  }
-
+  /** Whether `drain` must be called before the next row. */
   get full(): boolean {
-    return this.#buffered === BUFFER_ROWS;
+    return this.#features.full || this.#history.full;
   }
 
-  /** Keeps rows `[0, rows)` and finishes the files. */
+  /** Call between rows: writes what is buffered where it is full, and waits for the disk. */
+  async drain(): Promise<void> {
+    for (const column of this.#columns()) await column.drain();
+  }
+
+  /** Finishes the files. @param vectors [posts, 64] of all posts, by row */
   async close(
-    rows: number,
-    meta: Omit<TrainingSetMeta, 'rows' | 'heads' | 'positives'>,
+    vectors: Float32Array,
+    meta: Omit<TrainingSetMeta, 'rows' | 'pages' | 'pageHistory' | 'heads' | 'positives'>,
   ): Promise<TrainingSetMeta> {
-    await this.drain(true);
-    this.#stream.end();
-    await finished(this.#stream);
+    for (const column of this.#columns()) await column.close();
+    const { rows } = this;
     const labels = new Uint8Array(rows * HEADS.length);
     const positives = Object.fromEntries(HEADS.map((head) => [head, 0])) as Record<Head, number>;
     for (let row = 0; row < rows; row++) {
@@ -98,22 +133,22 @@ export class TrainingSetWriter {
         positives[head]++;
       });
     }
-    const full: TrainingSetMeta = { ...(meta as TrainingSetMeta), rows, heads: HEADS, positives };
+    const full: TrainingSetMeta = {
+      ...(meta as TrainingSetMeta),
+      rows,
+      pages: this.#history.rows,
+      pageHistory: PAGE_HISTORY,
+      heads: HEADS,
+      positives,
+    };
     await writeFile(join(this.#dir, 'labels.u8'), labels);
-    await writeFile(join(this.#dir, 'users.u32'), this.#users.subarray(0, rows));
-    await writeFile(join(this.#dir, 'times.f64'), this.#times.subarray(0, rows));
+    await writeFile(join(this.#dir, 'vectors.f32'), vectors);
     await writeFile(join(this.#dir, 'meta.json'), `${JSON.stringify(full, null, 2)}\n`);
     return full;
   }
 
-  #grow(): void {
-    const grow = <T extends Uint8Array | Uint32Array | Float64Array>(from: T, to: T): T => {
-      to.set(from as never);
-      return to;
-    };
-    const size = this.#labels.length * 2;
-    this.#labels = grow(this.#labels, new Uint8Array(size));
-    this.#users = grow(this.#users, new Uint32Array(size));
-    this.#times = grow(this.#times, new Float64Array(size));
+  #columns() {
+    const byRow = [this.#features, this.#users, this.#posts, this.#pages, this.#times];
+    return [...byRow, this.#history, this.#types, this.#hours];
   }
 }

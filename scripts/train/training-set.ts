@@ -2,7 +2,7 @@
 // writes one row an impression: features as of the impression, labels from what followed. No row sees its future.
 
 import { newPostOf, PostTable } from '../../src/candidates/index/post-table.ts';
-import type { Edge, EngagementEvent, Post, User } from '../../src/contracts.ts';
+import type { Edge, EngagementEvent, PackedUser, Post, User } from '../../src/contracts.ts';
 import { FeedrankError } from '../../src/errors.ts';
 import { FeatureEncoder } from '../../src/features/feature-encoder.ts';
 import { compilePlan, type FeatureId } from '../../src/features/feature-schema.ts';
@@ -10,9 +10,10 @@ import { hash32, hash64 } from '../../src/hashing.ts';
 import { towerPost } from '../../src/post-text.ts';
 import { type TowerInput, towerInput } from '../../src/user-embedder.ts';
 import { ENGAGEMENT_CODES, engagementCode, LONG_DWELL_MS } from '../../src/vocabulary.ts';
+import { type Extent, measure } from './training-set-extent.ts';
 import { mergeTimeline } from './training-set-timeline.ts';
 import { ReplayedUsers, type UserRecord } from './training-set-users.ts';
-import { type TrainingSetMeta, TrainingSetWriter } from './training-set-writer.ts';
+import { PAGE_HISTORY, type TrainingSetMeta, TrainingSetWriter } from './training-set-writer.ts';
 
 const HOUR_MS = 3_600_000;
 /** An engagement belongs to an impression of the same post that came at most this long before it. */
@@ -73,28 +74,6 @@ export async function writeTrainingSet(options: TrainingSetOptions): Promise<Tra
   return replay.run();
 }
 
-interface Extent {
-  posts: number;
-  events: number;
-  impressions: number;
-  fromMs: number;
-  toMs: number;
-}
-
-async function measure(source: TrainingSource): Promise<Extent> {
-  const extent = { posts: 0, events: 0, impressions: 0, fromMs: Infinity, toMs: -Infinity };
-  for await (const batch of source.posts()) extent.posts += batch.length;
-  for await (const batch of source.events()) {
-    extent.events += batch.length;
-    for (const { type, at } of batch) {
-      if (type === 'impression') extent.impressions++;
-      if (at < extent.fromMs) extent.fromMs = at;
-      if (at > extent.toMs) extent.toMs = at;
-    }
-  }
-  return extent;
-}
-
 class Replay {
   readonly #options: TrainingSetOptions;
   readonly #table: PostTable;
@@ -107,6 +86,7 @@ class Replay {
   readonly #vectors = new Map<string, Float32Array>();
   readonly #firstRowMs: number;
   readonly #rowIndex = new Uint32Array(1);
+  readonly #pageOf = new WeakMap<PackedUser, number>();
   #writer!: TrainingSetWriter;
   #unknownPosts = 0;
 
@@ -151,7 +131,8 @@ class Replay {
         'events: no impression of a known post in the time to learn from',
       );
     }
-    return this.#writer.close(this.#writer.rows, {
+    const { vectors, rows, dim } = this.#table;
+    return this.#writer.close(vectors.subarray(0, rows * dim), {
       features: this.#encoder.plan.features.map(({ id, width, fromHistory }) => ({ id, width, fromHistory })),
       fromMs: this.#firstRowMs,
       toMs,
@@ -257,10 +238,28 @@ class Replay {
       this.#rowIndex[0] = row;
       this.#encoder.begin(user, this.#table, { nowMs: at, position });
       this.#encoder.encode(this.#table, this.#rowIndex, 0, 1, this.#writer.next());
-      written = this.#writer.add(hash64(userId).lo, at);
+      written = this.#writer.add(hash64(userId).lo, row, this.#page(user, at), at);
     }
     this.#users.show(record, postId, written, at);
     if (written >= 0 && (event.dwellMs ?? 0) >= LONG_DWELL_MS) this.#longDwell(written);
+  }
+
+  /** Number of the page that a packed user was made for; the first time its history is written. */
+  #page(user: PackedUser, at: number): number {
+    const known = this.#pageOf.get(user);
+    if (known !== undefined) return known;
+    const { posts, types, hours } = this.#writer.nextPage();
+    posts.fill(-1);
+    types.fill(0);
+    hours.fill(0);
+    for (let i = 0; i < Math.min(PAGE_HISTORY, user.historyTypes.length); i++) {
+      posts[i] = this.#table.rowOf(user.historyKeys[2 * i], user.historyKeys[2 * i + 1]);
+      types[i] = user.historyTypes[i];
+      hours[i] = Math.max(0, at - user.historyAtMs[i]) / HOUR_MS;
+    }
+    const page = this.#writer.addPage();
+    this.#pageOf.set(user, page);
+    return page;
   }
 
   /** Labels: `click` is any positive engagement; an un-like takes the like back. */

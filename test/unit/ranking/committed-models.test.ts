@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadModelArtifact } from '../../../src/features/model-artifact.ts';
 import {
@@ -40,6 +41,36 @@ describe.each([MAIN_RANKER, LIGHT_RANKER])('the committed %s', (name) => {
         expect(test[head].auc, head).toBeGreaterThan(baseline);
       }
     }
+  });
+
+  it('is calibrated on the newest tenth of its data: expected error at most .01 a head', async () => {
+    const { manifest } = await loadModelArtifact(join(MODELS, name, await promotedVersion(MODELS, name)));
+    const test = manifest.metrics?.test as Record<string, { ece: number }>;
+    for (const head of HEADS) expect(test[head].ece, head).toBeLessThanOrEqual(0.01);
+  });
+
+  it('has an int8 form in which a row gives the same alone and in any batch', async () => {
+    const folder = join(MODELS, name, await promotedVersion(MODELS, name));
+    const { manifest, golden } = await loadModelArtifact(folder);
+    const { form } = manifest.int8 as { form: string };
+    expect(form).toBe('static QDQ');
+    const session = await InferenceSession.create(join(folder, 'model.int8.onnx'));
+    const { dims, data } = golden.inputs.features;
+    const [rows, width] = dims;
+    const run = async (from: number, to: number) => {
+      const part = Float32Array.from(data.slice(from * width, to * width));
+      const { probabilities } = await session.run({
+        features: new Tensor('float32', part, [to - from, width]),
+      });
+      return probabilities.data as Float32Array;
+    };
+    const together = await run(0, rows);
+    for (let row = 0; row < rows; row++) {
+      (await run(row, row + 1)).forEach((p, h) => {
+        expect(Math.abs(p - together[row * HEADS.length + h])).toBeLessThanOrEqual(1e-6);
+      });
+    }
+    await session.release();
   });
 
   it('scores a candidate the same alone and in any batch', async () => {

@@ -1,9 +1,8 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { nextVersion, promote } from '../../../scripts/train/model-versions.ts';
-import { isImprovement } from '../../../scripts/train/train-ranker.ts';
+import { nextVersion, promote, registerModel } from '../../../scripts/train/model-versions.ts';
 import { promotedVersion } from '../../../src/ranking/model-registry.ts';
 
 let dir: string;
@@ -48,21 +47,14 @@ describe('model versions', () => {
     await promote(dir, 'ranker', '1', false);
     expect(await promotedVersion(dir, 'ranker')).toBe('1');
   });
-});
 
-describe('promotion of a ranker', () => {
-  const figures = (meanAuc: number, incumbentMeanAuc: number | null) => ({
-    version: '2',
-    rows: 5000,
-    comparison: { ranker: { meanAuc, incumbentMeanAuc } },
-  });
-
-  it('needs figures that are no worse than those of the one that serves, on the same rows', () => {
-    expect(isImprovement(figures(0.74, 0.73), 'ranker')).toBe(true);
-    expect(isImprovement(figures(0.68, 0.73), 'ranker')).toBe(false);
-  });
-
-  it('is free where none serves, or none that can be compared', () => {
-    expect(isImprovement(figures(0.6, null), 'ranker')).toBe(true);
+  it('takes a finished version in without serving it, not even for a moment', async () => {
+    await have('ranker/1', 'staged/ranker/2');
+    await registerModel(dir, join(dir, 'staged'), 'ranker', '2', false);
+    expect(await readdir(join(dir, 'ranker'))).toEqual(expect.arrayContaining(['1', '2', 'current']));
+    expect(await promotedVersion(dir, 'ranker')).toBe('1');
+    await have('staged/ranker/3');
+    await registerModel(dir, join(dir, 'staged'), 'ranker', '3', true);
+    expect(await promotedVersion(dir, 'ranker')).toBe('3');
   });
 });

@@ -1,167 +1,79 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type TrainingSource, writeTrainingSet } from '../../../scripts/train/training-set.ts';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
 import { newPostOf, PostTable } from '../../../src/candidates/index/post-table.ts';
-import type { Edge, EngagementEvent, Post, User } from '../../../src/contracts.ts';
+import type { EngagementEvent } from '../../../src/contracts.ts';
 import { FeatureEncoder } from '../../../src/features/feature-encoder.ts';
-import { compilePlan, FEATURES, type FeatureId } from '../../../src/features/feature-schema.ts';
-import { hash64 } from '../../../src/hashing.ts';
+import { compilePlan } from '../../../src/features/feature-schema.ts';
 import { historyFrom } from '../../../src/hydrate.ts';
 import { packUser } from '../../../src/pack-user.ts';
-import { HEADS, type Head } from '../../../src/vocabulary.ts';
-import { randomOf, unitVector } from '../features/catalogue.ts';
+import { engagementCode, HEADS } from '../../../src/vocabulary.ts';
+import {
+  EDGES,
+  HOUR,
+  makeEvents,
+  PLAN,
+  POSTS,
+  START,
+  trainingSet,
+  USERS,
+  userKey,
+  vectorOf,
+} from './replay-world.ts';
 
-const HOUR = 3_600_000;
-const START = Date.UTC(2026, 3, 6);
-const IDS: FeatureId[] = FEATURES.map(({ id }) => id);
-const PLAN = compilePlan(IDS);
-
-function vectorOf(key: string): Float32Array {
-  return unitVector(randomOf(hash64(key).lo));
-}
-
-function pack(vectors: Float32Array[]): Float32Array {
-  return Float32Array.from(vectors.flatMap((vector) => [...vector]));
-}
-
-const POSTS: Post[] = Array.from({ length: 40 }, (_, i) => ({
-  id: `p${i}`,
-  authorId: `a${i % 6}`,
-  createdAt: START + i * HOUR * 0.5,
-  title: `post number ${i} about thing ${i % 7}`,
-  topic: i % 4 === 0 ? undefined : `t${i % 3}`,
-  language: 'en',
-}));
-const USERS: User[] = ['ann', 'bob', 'cy'].map((id) => ({
-  id,
-  createdAt: START - 50 * 24 * HOUR,
-  languages: ['en'],
-}));
-const EDGES: Edge[] = [
-  { userId: 'ann', kind: 'follow', target: 'a1', createdAt: START - HOUR },
-  { userId: 'bob', kind: 'follow', target: 'a1', createdAt: START + 15 * HOUR },
-];
-
-/** Every ten minutes from hour 4 on somebody is shown a post; some engage, at random but the same each time. */
-function makeEvents(): EngagementEvent[] {
-  const random = randomOf(42);
-  const events: EngagementEvent[] = [];
-  const add = (
-    userId: string,
-    postId: string,
-    type: EngagementEvent['type'],
-    at: number,
-    dwellMs?: number,
-  ) => {
-    events.push({ id: `${events.length}`, userId, postId, type, at, ...(dwellMs ? { dwellMs } : {}) });
-  };
-  for (let i = 0; i < 150; i++) {
-    const at = START + 4 * HOUR + i * 600_000;
-    const userId = USERS[i % 3].id;
-    const postId = `p${Math.floor(random() * Math.min(40, (at - START) / (HOUR * 0.5)))}`;
-    add(userId, postId, 'impression', at);
-    if (random() < 0.4) add(userId, postId, 'click', at + 2000);
-    if (random() < 0.2) add(userId, postId, 'like', at + 3000);
-    if (random() < 0.2) add(userId, postId, 'dwell', at + 15_000, 12_000);
-    if (random() < 0.1) add(userId, postId, 'hide', at + 4000);
+/** The row that a request at the time of an impression would have encoded, from the world as it then was. */
+function servedRow(events: EngagementEvent[], at: number): Float32Array {
+  const encoder = new FeatureEncoder(PLAN);
+  const expected = new Float32Array(PLAN.width);
+  const shown = events.find((event) => event.type === 'impression' && event.at === at)!;
+  const before = events.filter((event) => event.at < shown.at);
+  const table = PostTable.create({ generation: 't', baseRows: 0, capacity: 64, keyBytes: 4096 });
+  for (const post of POSTS) {
+    if (post.createdAt <= shown.at) table.append(newPostOf(post), vectorOf(post.id));
   }
-  return events.sort((a, b) => a.at - b.at);
+  for (const edge of EDGES) if (edge.createdAt <= shown.at) table.addFollowers(edge.target, 1);
+  for (const { postId, type, dwellMs, at: eventAt } of before) {
+    table.addEngagement(table.rowOfId(postId), type, dwellMs ?? 0, eventAt, eventAt);
+  }
+  const own = before.filter(({ userId }) => userId === shown.userId).reverse();
+  const postsOf = (list: EngagementEvent[]) =>
+    list.map(({ postId }) => POSTS.find(({ id }) => id === postId)!);
+  const history = historyFrom(own, postsOf(own));
+  // The vector is from the start of the hour.
+  const hour = Math.floor(shown.at / HOUR) * HOUR;
+  const earlier = own.filter((event) => event.at < hour);
+  const known = historyFrom(earlier, postsOf(earlier));
+  const positive = known.some(({ type }) => type !== 'hide');
+  const codes = { click: 1, like: 2, dwell: 5, hide: 6 } as Record<string, number>;
+  const embedding = positive
+    ? vectorOf(userKey(known.slice(0, 30).map(({ type }) => codes[type])))
+    : vectorOf('cold');
+  const user = USERS.find(({ id }) => id === shown.userId)!;
+  const edges = EDGES.filter(({ userId, createdAt }) => userId === user.id && createdAt <= shown.at);
+  const state = { version: 0, embedding, history, seen: new Uint32Array(0), user, edges };
+  const packed = packUser(user.id, state, embedding, positive ? 'stored' : 'cold');
+  encoder.begin(packed, table, { nowMs: shown.at, position: shown.position });
+  encoder.encode(table, Uint32Array.of(table.rowOfId(shown.postId)), 0, 1, expected);
+  return expected;
 }
-
-async function* once<T>(items: T[]): AsyncGenerator<T[]> {
-  for (let i = 0; i < items.length; i += 17) yield items.slice(i, i + 17);
-}
-
-function sourceOf(events: EngagementEvent[]): TrainingSource {
-  return {
-    posts: () => once(POSTS),
-    users: () =>
-      once(USERS.map((user) => ({ user, edges: EDGES.filter(({ userId }) => userId === user.id) }))),
-    events: () => once(events),
-  };
-}
-
-/** The vector of a user says which engagements it was made from. */
-function userKey(types: number[]): string {
-  return `history ${types.join()}`;
-}
-
-let dir: string;
-let sets = 0;
-
-async function trainingSet(events: EngagementEvent[], over: { fromMs?: number } = {}) {
-  const outDir = join(dir, `${sets++}`);
-  const meta = await writeTrainingSet({
-    source: sourceOf(events),
-    outDir,
-    features: IDS,
-    seed: 1,
-    warmUpShare: 0,
-    ...over,
-    towers: {
-      postTower: 'post-tower@9',
-      userTower: 'user-tower@9',
-      embedPosts: async (posts) => pack(posts.map(({ id }) => vectorOf(id))),
-      embedUsers: async (users) => pack(users.map(({ types }) => vectorOf(userKey(types)))),
-      coldStart: async () => vectorOf('cold'),
-    },
-  });
-  const bytes = await readFile(join(outDir, 'features.f32'));
-  const labels = await readFile(join(outDir, 'labels.u8'));
-  const times = await readFile(join(outDir, 'times.f64'));
-  const features = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
-  const at = new Float64Array(times.buffer.slice(times.byteOffset, times.byteOffset + times.length));
-  const label = (row: number, head: Head) => labels[row * HEADS.length + HEADS.indexOf(head)];
-  return { meta, features, at, label };
-}
-
-beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'feedrank-training-'));
-});
-
-afterAll(() => rm(dir, { recursive: true }));
 
 describe('training set', () => {
-  it('holds what serving would have encoded at the time of the impression, bit for bit', async () => {
-    const events = makeEvents();
-    const { features, at, meta } = await trainingSet(events);
-    expect(meta.rows).toBeGreaterThan(60);
-    const encoder = new FeatureEncoder(PLAN);
-    const expected = new Float32Array(PLAN.width);
-    for (const row of [0, 1, 20, 41, meta.rows - 1]) {
-      const shown = events.find((event) => event.type === 'impression' && event.at === at[row])!;
-      const before = events.filter((event) => event.at < shown.at);
-      const table = PostTable.create({ generation: 't', baseRows: 0, capacity: 64, keyBytes: 4096 });
-      for (const post of POSTS) {
-        if (post.createdAt <= shown.at) table.append(newPostOf(post), vectorOf(post.id));
-      }
-      for (const edge of EDGES) if (edge.createdAt <= shown.at) table.addFollowers(edge.target, 1);
-      for (const { postId, type, dwellMs, at: eventAt } of before) {
-        table.addEngagement(table.rowOfId(postId), type, dwellMs ?? 0, eventAt, eventAt);
-      }
-      const own = before.filter(({ userId }) => userId === shown.userId).reverse();
-      const postsOf = (list: EngagementEvent[]) =>
-        list.map(({ postId }) => POSTS.find(({ id }) => id === postId)!);
-      const history = historyFrom(own, postsOf(own));
-      // The vector is from the start of the hour.
-      const hour = Math.floor(shown.at / HOUR) * HOUR;
-      const earlier = own.filter((event) => event.at < hour);
-      const known = historyFrom(earlier, postsOf(earlier));
-      const positive = known.some(({ type }) => type !== 'hide');
-      const codes = { click: 1, like: 2, dwell: 5, hide: 6 } as Record<string, number>;
-      const embedding = positive
-        ? vectorOf(userKey(known.slice(0, 30).map(({ type }) => codes[type])))
-        : vectorOf('cold');
-      const user = USERS.find(({ id }) => id === shown.userId)!;
-      const edges = EDGES.filter(({ userId, createdAt }) => userId === user.id && createdAt <= shown.at);
-      const state = { version: 0, embedding, history, seen: new Uint32Array(0), user, edges };
-      const packed = packUser(user.id, state, embedding, positive ? 'stored' : 'cold');
-      encoder.begin(packed, table, { nowMs: shown.at, position: shown.position });
-      encoder.encode(table, Uint32Array.of(table.rowOfId(shown.postId)), 0, 1, expected);
-      expect(features.slice(row * PLAN.width, (row + 1) * PLAN.width)).toEqual(expected);
-    }
+  it('holds what serving would have encoded at the time of the impression, bit for bit', {
+    timeout: 60_000,
+  }, async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 2 ** 31 - 1 }), async (seed) => {
+        const events = makeEvents(seed);
+        const { features, at, meta } = await trainingSet(events);
+        expect(meta.rows).toBeGreaterThan(50);
+        for (let row = 0; row < meta.rows; row += 3) {
+          const encoded = features.slice(row * PLAN.width, (row + 1) * PLAN.width);
+          expect(encoded).toEqual(servedRow(events, at[row]));
+        }
+      }),
+      { numRuns: 8, seed: 1 },
+    );
   });
 
   it('does not change a row when the future changes', async () => {
@@ -252,16 +164,29 @@ describe('training set', () => {
     expect(size(2)).toBeGreaterThan(0);
   });
 
-  it('refuses events without impressions', async () => {
-    const events = makeEvents().filter(({ type }) => type !== 'impression');
-    await expect(trainingSet(events)).rejects.toThrow('no impressions');
-  });
-
-  it('counts events of posts that do not exist, and goes on', async () => {
+  it('keeps the history of a page as the page saw it, newest first', async () => {
     const events = makeEvents();
-    events[3] = { ...events[3], postId: 'gone' };
-    const { meta } = await trainingSet(events);
-    expect(meta.unknownPosts).toBe(1);
-    expect(meta.tower).toBe('post-tower@9');
+    const { dir: folder, meta, at, labelled } = await trainingSet(events);
+    const pages = new Uint32Array((await readFile(join(folder, 'pages.u32'))).buffer.slice(0));
+    expect(labelled).toBe(meta.rows);
+    const history = new Int32Array((await readFile(join(folder, 'history.i32'))).buffer.slice(0));
+    const types = await readFile(join(folder, 'history_types.u8'));
+    const hours = new Float32Array((await readFile(join(folder, 'history_hours.f32'))).buffer.slice(0));
+    const row = meta.rows - 1;
+    const shown = events.find((event) => event.type === 'impression' && event.at === at[row])!;
+    const own = events.filter((event) => event.userId === shown.userId && event.at < shown.at).reverse();
+    const known = historyFrom(
+      own,
+      own.map(({ postId }) => POSTS.find(({ id }) => id === postId)!),
+    );
+    const from = pages[row] * meta.pageHistory;
+    expect(known.length).toBeGreaterThan(5);
+    known.slice(0, meta.pageHistory).forEach((entry, i) => {
+      expect(history[from + i]).toBe(Number(entry.postId.slice(1)));
+      expect(types[from + i]).toBe(engagementCode(entry.type, entry.dwellMs));
+      expect(hours[from + i]).toBeCloseTo((shown.at - entry.at) / HOUR, 3);
+    });
+    const vectors = new Float32Array((await readFile(join(folder, 'vectors.f32'))).buffer.slice(0));
+    expect(vectors.subarray(64, 128)).toEqual(vectorOf('p1'));
   });
 });
