@@ -33,6 +33,10 @@ const EVALUATIONS: Record<string, { summary: string; run: (argv: string[]) => Pr
     summary: 'off-policy value by IPS, SNIPS and DR, of Open Bandit logs or of the serving log',
     run: async (argv) => (await import('./evaluate/ope.ts')).runOpe(argv),
   },
+  quality: {
+    summary: 'the quality page out of the reports of the others, misses first',
+    run: async (argv) => (await import('./evaluate/quality.ts')).runQuality(argv),
+  },
 };
 
 const [what, ...rest] = process.argv.slice(2);

@@ -13,6 +13,7 @@ import { generateWorld } from '../generate/world.ts';
 import { type FlagValues, integerFlag, runCommand, textFlag } from '../import/command.ts';
 import { startProgress } from '../import/progress.ts';
 import { type DemoLists, evaluateDemo } from './demo-evaluation.ts';
+import { runFacts } from './run-facts.ts';
 
 const K = 50;
 const SLATE_MS = 10_000;
@@ -65,7 +66,7 @@ async function evaluateStages(flags: FlagValues): Promise<object> {
       onProgress: progress.update,
     });
     progress.stop();
-    return { ...world.options, models: [...models], ...evaluation };
+    return { ...world.options, models: [...models], ...evaluation, run: runFacts() };
   } finally {
     await service.close();
   }

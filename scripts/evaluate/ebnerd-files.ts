@@ -37,6 +37,7 @@ export interface Reads {
   at: Float64Array;
   /** When it was known how long the read was. */
   knownAt: Float64Array;
+  seconds: Float64Array;
   long: Float32Array;
 }
 
@@ -112,6 +113,7 @@ export async function readReads(
     user: Int32Array.from(reads, (r) => r.user),
     item: Int32Array.from(reads, (r) => r.item),
     at: Float64Array.from(reads, (r) => r.at),
+    seconds: Float64Array.from(reads, (r) => Math.max(0, r.seconds)),
     knownAt: Float64Array.from(reads, (r) => r.at + 1000 * Math.max(0, r.seconds)),
     long: Float32Array.from(reads, (r) => (r.seconds >= LONG_READ_S ? 1 : 0)),
   };

@@ -1,6 +1,6 @@
 // An EB-NeRD folder as lists of articles in view with what was known at each list: counters, what is read together,
 // and how each article stands within its list. Called by ebnerd.ts.
-import { readLists, readReads } from './ebnerd-files.ts';
+import { type List, type Reads, readLists, readReads } from './ebnerd-files.ts';
 import { sequenceColumns } from './ebnerd-sequence.ts';
 import {
   type AsOfColumns,
@@ -20,7 +20,10 @@ const FOREVER = Number.POSITIVE_INFINITY;
 
 export interface EbnerdData {
   set: ImpressionSet;
-  lists: number;
+  lists: List[];
+  reads: Reads;
+  /** Articles by number, as in lists and reads. */
+  articles: number[];
   rejected: number;
   /** Column of the strongest single counter, for the floor: clicks decayed over 2 h. */
   counter: Float32Array;
@@ -156,7 +159,9 @@ export async function readEbnerd(
       labels: [{ name: 'click', values: clicked }],
       ...splitLists(at),
     },
-    lists: lists.length,
+    lists,
+    reads,
+    articles: numbers,
     rejected,
     counter: clickCounter(shown, item, items.size),
     age: together.columns[together.names.indexOf('age')],

@@ -13,6 +13,7 @@ const IMPRESSION_COLUMNS = [
   'is_follow',
   'is_comment',
   'is_forward',
+  'is_hate',
   'long_view',
   'play_time_ms',
   'duration_ms',
@@ -30,6 +31,15 @@ export interface Video {
   upload: string;
   uploadedAt: number;
   durationMs: number;
+}
+
+export interface Watched {
+  user: Int32Array;
+  video: Int32Array;
+  at: Float64Array;
+  /** 1 where it was watched for long, or liked. */
+  long: Float32Array;
+  liked: Float32Array;
 }
 
 /** Columns of the impressions, earliest first. @throws FeedrankError(invalid_input) where there is none. */
@@ -91,7 +101,7 @@ export async function readSequences(
   dir: string,
   userCode: (id: number) => number,
   videoCode: (id: string) => number,
-) {
+): Promise<Watched> {
   const events: { user: number; video: number; at: number; long: number; liked: number }[] = [];
   for await (const group of parquetGroups(join(dir, 'user_sequences.parquet'), SEQUENCE_COLUMNS, FOREVER)) {
     for (let i = 0; i < group.rows; i++) {

@@ -1,7 +1,23 @@
 // A KuaiRand folder as a table of impressions with what was known at each: static facts, and counters as of the moment.
 // Called by kuairand.ts.
-import { profileColumns, sinceLast } from './kuairand-facts.ts';
-import { readImpressionColumns, readSequences, readUsers, readVideos, type Video } from './kuairand-files.ts';
+import type { Head } from '../../src/vocabulary.ts';
+import {
+  DAY_MS,
+  profileColumns,
+  SHOWN_KEYS,
+  sinceLast,
+  splitDays,
+  WATCHED_KEYS,
+  ZONE_MS,
+} from './kuairand-facts.ts';
+import {
+  readImpressionColumns,
+  readSequences,
+  readUsers,
+  readVideos,
+  type Video,
+  type Watched,
+} from './kuairand-files.ts';
 import {
   asOfColumns,
   Codes,
@@ -11,9 +27,6 @@ import {
   pairColumn,
 } from './replay-as-of.ts';
 
-const DAY_MS = 24 * 3_600_000;
-/** Days in China, as the data set counts them. */
-const ZONE_MS = 8 * 3_600_000;
 const HOURS = 3_600_000;
 const FOREVER = Number.POSITIVE_INFINITY;
 
@@ -24,7 +37,11 @@ export interface KuairandData {
   users: number;
   videos: string[];
   video: Int32Array;
-  watched: { user: Int32Array; video: Int32Array; at: Float64Array };
+  watched: Watched;
+  /** What became of each impression, by head; and when that was known. */
+  outcomes: Record<Head, Uint8Array>;
+  playMs: Float64Array;
+  knownAt: Float64Array;
   details: Map<string, Video>;
   tab: Int32Array;
   describe(rows: KuairandRows, progress: (fraction: number) => void): Described;
@@ -47,25 +64,6 @@ interface VideoRows {
   tag: Int32Array;
   music: Int32Array;
 }
-
-/** Keys whose impressions and outcomes are counted for good, besides video and user. */
-const SHOWN_KEYS = [
-  'author',
-  'tag',
-  'music',
-  'tab',
-  'length',
-  'user_author',
-  'user_tag',
-  'user_tab',
-  'user_length',
-  'video_tab',
-  'tag_tab',
-  'length_tab',
-  'tab_hour',
-] as const;
-/** Keys of the earlier watches. */
-const WATCHED_KEYS = ['video', 'author', 'tag', 'user', 'user_author', 'user_tag', 'user_video'] as const;
 
 export async function readKuairand(
   dir: string,
@@ -129,11 +127,12 @@ export async function readKuairand(
   const completion = sorted.play_time_ms.map((ms, i) =>
     Math.min(1, ms / Math.max(1000, sorted.duration_ms[i])),
   );
+  // What became of an impression is known when the play has ended.
+  const knownAt = at.map((ms, i) => ms + Math.max(0, sorted.play_time_ms[i] || 0));
   const impressions: EventTable = {
     rows,
     at,
-    // What became of an impression is known when the play has ended.
-    knownAt: at.map((ms, i) => ms + Math.max(0, sorted.play_time_ms[i] || 0)),
+    knownAt,
     outcomes: [
       outcome('click', sorted.is_click),
       outcome('long', sorted.long_view),
@@ -259,10 +258,8 @@ export async function readKuairand(
   };
   const every = { source: Int32Array.from(user, (_, row) => row), video, durationMs: sorted.duration_ms };
   const { numbers, ids } = describe(every, onProgress);
-  const label = (name: string, values: Float64Array) => ({
-    name,
-    values: Uint8Array.from(values, (value) => (value === 1 ? 1 : 0)),
-  });
+  const ones = (values: Float64Array) => Uint8Array.from(values, (value) => (value === 1 ? 1 : 0));
+  const label = (name: string, values: Float64Array) => ({ name, values: ones(values) });
   return {
     set: {
       rows,
@@ -283,17 +280,18 @@ export async function readKuairand(
     videos,
     video,
     watched,
+    outcomes: {
+      click: ones(sorted.is_click),
+      like: ones(sorted.is_like),
+      reply: ones(sorted.is_comment),
+      share: ones(sorted.is_forward),
+      dwell: ones(sorted.long_view),
+      negative: ones(sorted.is_hate),
+    },
+    playMs: sorted.play_time_ms,
+    knownAt,
     details,
     tab,
     describe,
   };
-}
-
-/** The last day (in China) is the test, the one before chooses; of less than three days, the last two fifths are. */
-export function splitDays(at: Float64Array): { validationFromMs: number; testFromMs: number } {
-  const first = at[0];
-  const last = at[at.length - 1];
-  const testFromMs = Math.floor((last + ZONE_MS) / DAY_MS) * DAY_MS - ZONE_MS;
-  if (testFromMs - 1.5 * DAY_MS > first) return { validationFromMs: testFromMs - DAY_MS, testFromMs };
-  return { validationFromMs: last - 0.4 * (last - first), testFromMs: last - 0.2 * (last - first) };
 }

@@ -1,7 +1,7 @@
 // What an explored request must log so that another policy's probability of the same picks can be computed: the pool
 // that was sampled from. Read from a serving record's `exploration`. Called by the serving log's evaluation.
 import { z } from 'zod';
-import type { ServingRecord } from '../../src/contracts.ts';
+import type { ExplorationRecord, ServingRecord } from '../../src/contracts.ts';
 import { explorationLogits } from '../../src/rerank/exploration.ts';
 import { HEADS } from '../../src/vocabulary.ts';
 
@@ -10,28 +10,19 @@ const LEAST_UTILITY = 1e-6;
 
 const stepSchema = z.object({
   postId: z.string(),
-  /** Index in the pool; null where nothing was sampled (a pin). */
   pick: z.number().int().nonnegative().nullable(),
-  /** Probability of this pick, given the steps before. */
   propensity: z.number().gt(0).lte(1),
-  /** base64 bitmap [ceil(size ÷ 8)]: item i is bit i & 7 of byte i >> 3; null = all that earlier steps left. */
   eligible: z.string().nullable(),
 });
 
-const explorationSchema = z.object({
+/** What may come from any log of the past; the fields' meaning is with the type. */
+const explorationSchema: z.ZodType<ExplorationRecord> = z.object({
   temperature: z.number().positive(),
-  /** base64 of float32 [size, HEADS.length], little-endian: the ranker's probabilities of the pool's items. */
   probabilities: z.string().min(1),
-  /** base64 of float32 [size]: product of the boosts of each item; null = all 1. */
   boosts: z.string().nullable(),
-  /** Value weights in force, in the order of HEADS. */
   weights: z.array(z.number()).length(HEADS.length),
-  /** The sampled beginning of the slate, also what was not shown later. */
   steps: z.array(stepSchema),
 });
-
-/** `ServingRecord.exploration`, as it is written. */
-export type ExplorationRecord = z.infer<typeof explorationSchema>;
 
 export interface ExplorationStep {
   postId: string;
@@ -54,7 +45,7 @@ export interface Exploration {
 
 /** null when the record has no pool, or one that contradicts itself. */
 export function readExploration(record: ServingRecord): Exploration | null {
-  const parsed = explorationSchema.safeParse((record as { exploration?: unknown }).exploration);
+  const parsed = explorationSchema.safeParse(record.exploration);
   if (!parsed.success) return null;
   const { temperature, weights, steps } = parsed.data;
   const probabilities = floats(parsed.data.probabilities);

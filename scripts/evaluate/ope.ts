@@ -17,6 +17,7 @@ import { startProgress } from '../import/progress.ts';
 import { evaluateOpenBandit, RANDOM } from './ope-open-bandit.ts';
 import { evaluateServingLog } from './ope-serving-log.ts';
 import { banditTable, servingTable } from './ope-table.ts';
+import { runFacts } from './run-facts.ts';
 
 const HELP = `
 npm run evaluate -- ope --logs DIR [flags]
@@ -77,7 +78,7 @@ async function evaluateOpe(flags: FlagValues): Promise<object> {
   print(flags, banditTable(campaigns));
   const ofRandom = campaigns.filter(({ of, truth }) => of === RANDOM && truth !== null);
   const covered = ofRandom.length === 0 ? null : ofRandom.every((result) => result.covered!.snips);
-  return { logs, seed, resamples, covered, campaigns };
+  return { run: runFacts(), seed, resamples, covered, campaigns };
 }
 
 async function evaluateService(flags: FlagValues, resamples: number, seed: number): Promise<object> {
@@ -98,7 +99,7 @@ async function evaluateService(flags: FlagValues, resamples: number, seed: numbe
     progress.update(1, rows);
     progress.stop();
     print(flags, servingTable(evaluation));
-    return { ...evaluation, seed, resamples };
+    return { ...evaluation, run: runFacts(), seed, resamples };
   } finally {
     await store.close();
   }

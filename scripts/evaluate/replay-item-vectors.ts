@@ -11,6 +11,8 @@ const RECENCY = 0.7;
 
 export class ItemVectors {
   readonly dim: number;
+  /** Items whose own vector the latest step moved. */
+  readonly moved: number[] = [];
   readonly #inward: Float32Array;
   readonly #outward: Float32Array;
   readonly #recent = new Int32Array(RECENT);
@@ -44,6 +46,14 @@ export class ItemVectors {
     if (sum > 0) for (let d = 0; d < this.dim; d++) vector[d] /= sum;
   }
 
+  /** Writes the item's own vector [dim]: what a reader's is compared with. */
+  itemVector(item: number, vector: Float32Array): void {
+    vector.set(this.#outward.subarray(item * this.dim, (item + 1) * this.dim));
+    // Before its first step it has no direction: a tiny one of its own, so that it is no one's neighbour.
+    if (vector.every((x) => x === 0))
+      vector.set(this.#inward.subarray(item * this.dim, (item + 1) * this.dim));
+  }
+
   /** Log-odds, against recent popularity, that such a reader opens the item. */
   score(vector: Float32Array, item: number): number {
     const at = item * this.dim;
@@ -54,6 +64,7 @@ export class ItemVectors {
 
   /** A reader of `history` opened `item`: one step for it and against some of what others opened lately. */
   learn(history: ArrayLike<number>, item: number): void {
+    this.moved.length = 0;
     if (history.length > 0 && this.#clicks > 0) {
       this.readerVector(history, this.#reader);
       this.#step.fill(0);
@@ -74,6 +85,7 @@ export class ItemVectors {
   }
 
   #pull(item: number, label: number): void {
+    this.moved.push(item);
     const slope = RATE * (label - 1 / (1 + Math.exp(-this.score(this.#reader, item))));
     const at = item * this.dim;
     for (let d = 0; d < this.dim; d++) {

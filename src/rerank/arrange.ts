@@ -9,6 +9,8 @@ export interface Placed {
   item: number;
   /** Probability of this item at this position, given the items above it. */
   propensity: number;
+  /** Items that it was sampled from; null where its place was not sampled. */
+  sampledFrom: readonly number[] | null;
 }
 
 export interface Sampling {
@@ -55,9 +57,9 @@ export function arrange(draft: Draft, plan: Arrangement): Placed[] {
     return count;
   };
 
-  const place = (item: number, propensity: number): void => {
+  const place = (item: number, propensity: number, sampledFrom: readonly number[] | null = null): void => {
     taken[item] = 1;
-    placed.push({ item, propensity });
+    placed.push({ item, propensity, sampledFrom });
     for (const constraint of constraints) constraint.placed(item);
     sinceFresh = fresh?.[item] === 1 ? 0 : sinceFresh + 1;
   };
@@ -136,7 +138,7 @@ export function arrange(draft: Draft, plan: Arrangement): Placed[] {
         const item = items[choice.index];
         explain(item, level);
         addEffect(draft, item, 'exploration', `sampled from ${items.length}`);
-        place(item, choice.probability);
+        place(item, choice.probability, items);
         continue;
       }
     }

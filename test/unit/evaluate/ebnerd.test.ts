@@ -147,6 +147,7 @@ describe('what the last reads lead to', () => {
     item: Int32Array.from(rows, (r) => r[1]),
     at: Float64Array.from(rows, (r) => r[2]),
     knownAt: Float64Array.from(rows, (r) => r[2]),
+    seconds: new Float64Array(rows.length),
     long: new Float32Array(rows.length),
   });
   const columns = (lists: List[], r: Reads) =>

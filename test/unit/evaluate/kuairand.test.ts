@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runKuairand } from '../../../scripts/evaluate/kuairand.ts';
-import { type KuairandData, splitDays } from '../../../scripts/evaluate/kuairand-impressions.ts';
+import { splitDays } from '../../../scripts/evaluate/kuairand-facts.ts';
+import type { KuairandData } from '../../../scripts/evaluate/kuairand-impressions.ts';
 import { rankIn, replayRetrieval } from '../../../scripts/evaluate/kuairand-retrieval.ts';
 import { mulberry32 } from '../../../scripts/evaluate/retrieval-data.ts';
 
@@ -32,6 +33,9 @@ function synthetic(seed: number): KuairandData {
     durationMs: 1,
   });
   const videos = Array.from({ length: VIDEOS }, (_, v) => `${v}`);
+  const clicked = Uint8Array.from({ length: ROWS }, () => (random() < 0.6 ? 1 : 0));
+  const none = new Uint8Array(ROWS);
+  const outcomes = { click: clicked, like: none, reply: none, share: none, dwell: none, negative: none };
   return {
     set: {
       rows: ROWS,
@@ -40,7 +44,7 @@ function synthetic(seed: number): KuairandData {
       user,
       numbers: { names: [], columns: [] },
       ids: [],
-      labels: [{ name: 'click', values: Uint8Array.from({ length: ROWS }, () => (random() < 0.6 ? 1 : 0)) }],
+      labels: [{ name: 'click', values: clicked }],
       validationFromMs: 3 * DAY,
       testFromMs: 4 * DAY,
     },
@@ -52,7 +56,12 @@ function synthetic(seed: number): KuairandData {
       user: new Int32Array(0),
       video: new Int32Array(0),
       at: new Float64Array(0),
-    } as KuairandData['watched'],
+      long: new Float32Array(0),
+      liked: new Float32Array(0),
+    },
+    outcomes,
+    playMs: new Float64Array(ROWS).fill(5000),
+    knownAt: at.map((ms) => ms + 5000),
     details: new Map(videos.map((id, v) => [id, detail(v)])),
     tab: new Int32Array(ROWS),
     describe: () => {
@@ -157,7 +166,7 @@ random.seed(1); rows = []
 for i in range(2500):
     v = random.randrange(60); c = int((v % 2 == 0) == (random.random() < .9))
     rows.append(dict(user_id=i % 40, video_id=v, time_ms=1650816000000 + i * 172800, is_click=c, is_like=int(c and random.random() < .2),
-      is_follow=0, is_comment=0, is_forward=0, long_view=int(c and random.random() < .6), play_time_ms=1000 * c, duration_ms=9000, tab=i % 3))
+      is_follow=0, is_comment=0, is_forward=0, is_hate=0, long_view=int(c and random.random() < .6), play_time_ms=1000 * c, duration_ms=9000, tab=i % 3))
 pq.write_table(pa.Table.from_pylist(rows), sys.argv[1] + '/impressions.parquet')
 s = [dict(user_id=u, last_time_ms=1650600000000, watch_seq=[u % 60, (u + 2) % 60], like_seq=[u % 60], long_watch_seq=[u % 60]) for u in range(40)]
 pq.write_table(pa.Table.from_pylist(s), sys.argv[1] + '/user_sequences.parquet')

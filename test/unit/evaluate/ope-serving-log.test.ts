@@ -1,14 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ServedLabels } from '../../../scripts/evaluate/ope-engagements.ts';
 import {
-  type ExplorationRecord,
   poolLogits,
   readExploration,
   stepProbabilities,
 } from '../../../scripts/evaluate/ope-exploration-record.ts';
 import { evaluateServingLog, type ServingLogOptions } from '../../../scripts/evaluate/ope-serving-log.ts';
 import { servingTable } from '../../../scripts/evaluate/ope-table.ts';
-import type { EngagementEvent, ServingRecord, SlateEntry } from '../../../src/contracts.ts';
+import type {
+  EngagementEvent,
+  ExplorationRecord,
+  ServingRecord,
+  SlateEntry,
+} from '../../../src/contracts.ts';
 import { deadlineIn } from '../../../src/deadline.ts';
 import { openSqlStore, type SqlStore } from '../../../src/features/store/postgres-store.ts';
 import { DEFAULT_WEIGHTS, type ValueWeights } from '../../../src/ranking/value-model.ts';
@@ -86,7 +90,7 @@ function servingRecord(request: number, slate: readonly SlateEntry[], exploratio
       sources: ['nearest'],
       probabilities: null,
     })),
-    ...(exploration === undefined ? {} : { exploration }),
+    ...(exploration === undefined ? {} : { exploration: exploration as ExplorationRecord }),
   };
 }
 
@@ -331,7 +335,7 @@ describe('records that cannot be used', () => {
     await expect(evaluate(records.map((r) => ({ ...r, explored: false })))).rejects.toThrow(
       'none of 60 records is explored',
     );
-    await expect(evaluate(records.map((r) => ({ ...r, exploration: null })))).rejects.toThrow(
+    await expect(evaluate(records.map((r) => ({ ...r, exploration: null as never })))).rejects.toThrow(
       '60 explored requests lack the pool',
     );
   });

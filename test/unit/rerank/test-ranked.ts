@@ -50,12 +50,12 @@ export function rerankPosts(
   const table = TABLES.get(posts) ?? buildTable(posts, posts.length);
   TABLES.set(posts, table);
   const { ranked, candidates } = rankAll(scores);
-  const slate = rerank({
+  const { slate, sampled } = rerank({
     ranked,
     candidates,
     catalogue: table,
     query: feedQuery({ slateSize: posts.length, ...query }),
     rules: parseRules({ ...PLAIN, ...rules }),
   });
-  return { slate, rows: slate.map((entry) => entry.row), table };
+  return { slate, sampled, rows: slate.map((entry) => entry.row), table };
 }
