@@ -1,46 +1,97 @@
-// Rate limits: requests of one address, and feed pages of one user. Counted in Redis when a client is given, so that
-// replicas share them; a Redis that does not answer lets requests through.
-import rateLimit from '@fastify/rate-limit';
+// Rate limits: requests of one address, of one key, and feed pages of one user. Counted by what all replicas share
+// when that is given; while it does not answer, each replica counts for itself.
+import rateLimit, { type FastifyRateLimitStoreCtor } from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { FeedrankError } from '../errors.ts';
 import type { ApiConfig } from './api-config.ts';
+import { LimitStore, type SharedCounter } from './limit-store.ts';
 
 const WINDOW_MS = 60_000;
-/** Addresses or users counted at once, in memory. */
-const COUNTED = 50_000;
 
-/** Limits every route's requests by address; must come before the routes. */
+export interface LimitEvents {
+  onExceeded(limit: 'address' | 'key' | 'user'): void;
+  /** A count that the shared counter did not take. */
+  onFallback(): void;
+}
+
+type Limiter = (request: FastifyRequest) => Promise<void>;
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    limitEvents: LimitEvents;
+  }
+}
+
+/**
+ * Limits every route's requests by address, but those that `exempt` lets through: one of your own services, which
+ * brings the requests of many users from one address. Must come before the routes.
+ */
 export function limitAddresses(
   app: FastifyInstance,
   config: Pick<ApiConfig, 'rateLimitPerMinute'>,
-  redis: unknown,
+  counter: SharedCounter | undefined,
+  events: LimitEvents,
+  exempt: (request: FastifyRequest) => boolean = () => false,
 ): void {
+  const store = new LimitStore(counter, events.onFallback);
+  app.decorate('limitEvents', events);
   app.register(rateLimit, {
     global: config.rateLimitPerMinute > 0,
     max: config.rateLimitPerMinute,
     timeWindow: WINDOW_MS,
-    cache: COUNTED,
-    redis,
-    nameSpace: 'feedrank-limit-',
-    skipOnError: true,
+    allowList: exempt,
+    // The plugin makes the store itself; a constructor that returns an object gives that one.
+    store: function Shared() {
+      return store;
+    } as unknown as FastifyRateLimitStoreCtor,
+    onExceeded: () => events.onExceeded('address'),
     errorResponseBuilder: (_request, context) => rateLimited(context.ttl),
   });
 }
 
-/** A hook that limits the requests of the user in `params.userId`; undefined when there is no limit. */
+/** Limits the requests of the user in `params.userId`; undefined when there is no limit. */
 export function userLimit(
   app: FastifyInstance,
-  config: Pick<ApiConfig, 'userRateLimitPerMinute'>,
-): ((request: FastifyRequest) => Promise<void>) | undefined {
-  if (config.userRateLimitPerMinute === 0) return undefined;
+  { userRateLimitPerMinute }: Pick<ApiConfig, 'userRateLimitPerMinute'>,
+): Limiter | undefined {
+  if (userRateLimitPerMinute === 0) return undefined;
+  return limiter(
+    app,
+    'user',
+    () => userRateLimitPerMinute,
+    (request) => (request.params as { userId: string }).userId,
+  );
+}
+
+/** Limits the requests of one key or of one token's subject, by the key's own limit or the configured one. */
+export function keyLimit(
+  app: FastifyInstance,
+  { keyRateLimitPerMinute }: Pick<ApiConfig, 'keyRateLimitPerMinute'>,
+): Limiter {
+  const limitOf = (request: FastifyRequest) => request.principal?.requestsPerMinute ?? keyRateLimitPerMinute;
+  const limit = limiter(app, 'key', limitOf, (request) => request.principal?.id ?? '');
+  return async (request) => {
+    if (request.principal !== null && limitOf(request) > 0) await limit(request);
+  };
+}
+
+function limiter(
+  app: FastifyInstance,
+  name: 'key' | 'user',
+  limitOf: (request: FastifyRequest) => number,
+  keyOf: (request: FastifyRequest) => string,
+): Limiter {
   const count = app.createRateLimit({
-    max: config.userRateLimitPerMinute,
+    max: limitOf,
     timeWindow: WINDOW_MS,
-    keyGenerator: (request) => `user:${(request.params as { userId: string }).userId}`,
+    allowList: [],
+    keyGenerator: (request) => `${name}:${keyOf(request)}`,
   });
   return async (request) => {
     const state = await count(request);
-    if (!state.isAllowed && state.isExceeded) throw rateLimited(state.ttl);
+    if (state.isAllowed || !state.isExceeded) return;
+    app.limitEvents.onExceeded(name);
+    throw rateLimited(state.ttl);
   };
 }
 

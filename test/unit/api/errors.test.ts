@@ -108,6 +108,26 @@ describe('the application', () => {
     await failing.close();
   });
 
+  it.each(['unavailable', 'timeout', 'storage_full'] as const)(
+    'says when to come back after %s',
+    async (code) => {
+      const failing = await openWorld(backends, {
+        context: {
+          stores: {
+            ...world.context.stores,
+            users: {
+              ...backends.sql,
+              getUser: () => Promise.reject(new FeedrankError(code, 'not now')),
+            } as never,
+          },
+        },
+      });
+      const { headers } = await failing.app.inject('/users/u1');
+      expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(1);
+      await failing.close();
+    },
+  );
+
   it.each([
     { name: 'bytes that are no HTTP', sent: 'rubbish\r\n\r\n', status: 400, code: 'invalid_input' },
     {

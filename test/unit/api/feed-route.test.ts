@@ -465,6 +465,23 @@ describe('when something is down', () => {
     expect(next.end).toBe(false);
   });
 
+  it('what is trending leaves out the reader’s own posts, and sensitive ones but for who wants them', async () => {
+    const [mine, sensitive, plain] = newPosts(3);
+    const userId = newUser();
+    await world.addPosts([{ ...mine, authorId: userId }, { ...sensitive, sensitive: true }, plain]);
+    world.script.slate = () => {
+      throw new FeedrankError('timeout', 'late');
+    };
+    expect((await feed(userId, 'limit=3')).posts.map(({ id }) => id)).toEqual([plain.id]);
+    const open = newUser();
+    await world.app.inject({ method: 'PUT', url: `/users/${open}`, payload: { showSensitive: true } });
+    expect((await feed(open, 'limit=3')).posts.map(({ id }) => id)).toEqual([
+      mine.id,
+      sensitive.id,
+      plain.id,
+    ]);
+  });
+
   it('a ranker that ignores `exclude` and repeats itself neither repeats a post nor runs forever', async () => {
     const posts = newPosts(6);
     await world.addPosts(posts);

@@ -78,6 +78,7 @@ describe('the OpenAPI document', () => {
       'exclude',
       'explain',
       'limit',
+      'priority',
       'userId',
     ]);
     const limit = feed.parameters.find(({ name }: { name: string }) => name === 'limit');

@@ -200,7 +200,7 @@ describe('the seen recorder', () => {
     expect(recorder.unconfirmed('u').length).toBe(0);
   });
 
-  it('goes on knowing it when the store fails, counts it, and writes one after the other', async () => {
+  it('goes on knowing it when the store fails, and writes it with the next page when it is back', async () => {
     let lost = 0;
     let down = true;
     const written: string[][] = [];
@@ -218,13 +218,33 @@ describe('the seen recorder', () => {
     );
     recorder.record('u', ['a', 'b']);
     await recorder.drain(1000);
-    expect(lost).toBe(2);
     expect(recorder.unconfirmed('u')).toEqual(packHashes(['a', 'b']));
     down = false;
     recorder.record('u', ['c']);
     recorder.record('u', ['d']);
     await recorder.drain(1000);
-    expect(written).toEqual([['c'], ['d']]);
+    expect(written).toEqual([['a', 'b', 'c', 'd']]);
+    expect(recorder.unconfirmed('u').length).toBe(0);
+    expect(lost).toBe(0);
+  });
+
+  it('gives up the oldest, and counts it, when the store stays away for long', async () => {
+    let lost = 0;
+    const recorder = new SeenRecorder(
+      { putState: () => Promise.reject(new Error('down')) },
+      () => NOW,
+      (posts) => {
+        lost += posts;
+      },
+    );
+    for (let page = 0; page < 3; page++) {
+      recorder.record(
+        'u',
+        Array.from({ length: 400 }, (_, i) => `p${page}-${i}`),
+      );
+    }
+    await recorder.drain(1000);
+    expect(lost).toBe(1000);
   });
 
   it('forgets a user once the writes in flight are over', async () => {

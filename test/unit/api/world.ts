@@ -187,7 +187,12 @@ export async function openWorld(
         const known = memory.get(postId);
         if (!known) return null;
         const { lo, hi } = hash64(known.authorId);
-        return { authorLo: lo, authorHi: hi, topic: known.topic ? hash32(known.topic) : 0 };
+        return {
+          authorLo: lo,
+          authorHi: hi,
+          topic: known.topic ? hash32(known.topic) : 0,
+          sensitive: known.sensitive ?? false,
+        };
       },
       trending: (limit) => [...memory.keys()].slice(0, limit),
       async similar(postId, limit) {
