@@ -11,6 +11,7 @@ import type {
   UserState,
 } from './contracts.ts';
 import { type Deadline, raceDeadline } from './deadline.ts';
+import { packHashes } from './hashing.ts';
 import { packUser } from './pack-user.ts';
 import type { UserEmbedder } from './user-embedder.ts';
 import { engagementCode, HISTORY_LIMIT } from './vocabulary.ts';
@@ -20,12 +21,16 @@ const EMBEDDING_WAIT_MS = 40;
 /** A user of whom the SQL store knows nothing is not looked for again for so long. */
 const UNKNOWN_TTL_MS = 10_000;
 const UNKNOWN_LIMIT = 50_000;
-/** Share of the request's time that the stores may take. */
-const STORE_SHARE = 0.4;
+/** Shares of the request's time: the user store's, then the SQL store's where it has to stand in, counted together. */
+const STATE_SHARE = 0.25;
+const STORE_SHARE = 0.45;
+/** What the SQL store gave while the user store was down is believed for so long: it is asked once, not at each page. */
+const STAND_IN_MS = 5000;
+const STAND_INS = 2000;
 
 export interface HydrateContext {
   state: StateStore;
-  users: { getUser(id: string, deadline: Deadline): Promise<{ user: User | null; edges: Edge[] } | null> };
+  users: { getUser(id: string, deadline: Deadline): Promise<StoredUser | null> };
   events: { recentEvents(userId: string, limit: number, deadline: Deadline): Promise<EngagementEvent[]> };
   posts: { getPosts(ids: readonly string[], deadline: Deadline): Promise<(Post | null)[]> };
   embedder: UserEmbedder;
@@ -36,6 +41,12 @@ export interface HydrateContext {
   coldVector: Float32Array;
   /** Time a request waits for a vector that is being computed; default EMBEDDING_WAIT_MS. */
   embeddingWaitMs?: number;
+}
+
+/** What the SQL store knows of a user. */
+export interface StoredUser {
+  user: User | null;
+  edges: Edge[];
 }
 
 export interface HydratedUser {
@@ -50,6 +61,7 @@ export class UserHydrator {
   readonly #rebuilding = new Map<string, Promise<UserState | null>>();
   /** Users without anything stored, and until when that is believed. */
   readonly #unknown = new Map<string, number>();
+  readonly #standIns = new Map<string, { state: UserState; untilMs: number }>();
 
   constructor(context: HydrateContext) {
     this.#context = context;
@@ -60,32 +72,45 @@ export class UserHydrator {
     const { state: store, tower, embedder, coldVector } = this.#context;
     const waitMs = this.#context.embeddingWaitMs ?? EMBEDDING_WAIT_MS;
     const degraded: string[] = [];
-    const storeDeadline = deadline.within(deadline.remainingMs() * STORE_SHARE);
+    const leftMs = deadline.remainingMs();
+    const stateDeadline = deadline.within(leftMs * STATE_SHARE);
+    const storeDeadline = deadline.within(leftMs * STORE_SHARE);
     let state: UserState | null = null;
+    let isDown = false;
     try {
       state = await raceDeadline(
-        store.getState(userId, tower, storeDeadline),
-        storeDeadline,
+        store.getState(userId, tower, stateDeadline),
+        stateDeadline,
         'the user store',
       );
-      if (state === null || state.user === null)
-        state = (await this.#rebuild(userId, storeDeadline)) ?? state;
     } catch {
+      isDown = true;
       degraded.push('user_state_unavailable');
-      state = await this.#rebuild(userId, storeDeadline).catch(() => null);
-      if (state === null) degraded.push('user_unknown');
+    }
+    if (state === null || state.user === null) {
+      try {
+        const standIn = isDown ? this.#standIn(userId) : null;
+        state = standIn ?? (await this.#rebuildBy(userId, storeDeadline, isDown)) ?? state;
+      } catch {
+        degraded.push('user_unknown');
+      }
     }
     let vector = state?.embedding ?? null;
     let kind: PackedUser['embeddingKind'] = 'stored';
     const hasHistory = (state?.history.length ?? 0) > 0;
-    const pending =
-      embedder.pending(userId) ?? (vector === null && hasHistory ? embedder.refresh(userId) : undefined);
+    const needed = vector === null && hasHistory;
+    // Without the store there is nowhere to read from, or to write to: the history at hand is all there is.
+    const pending = isDown
+      ? needed && state && embedder.compute(state.history)
+      : (embedder.pending(userId) ?? (needed ? embedder.refresh(userId) : undefined));
     if (pending) {
       try {
         const computed = await raceDeadline(pending, deadline.within(waitMs), 'the user tower');
         if (computed) {
           vector = computed;
           kind = 'computed';
+          // A stand-in is asked for again; nobody else has this object.
+          if (isDown && state) state.embedding = computed;
         }
       } catch {
         if (vector === null) degraded.push('user_embedding_late');
@@ -107,22 +132,33 @@ export class UserHydrator {
   /** Looks for a user again at the next request: something about it was stored. */
   forget(userId: string): void {
     this.#unknown.delete(userId);
+    this.#standIns.delete(userId);
+  }
+
+  #standIn(userId: string): UserState | null {
+    const kept = this.#standIns.get(userId);
+    return kept && kept.untilMs > Date.now() ? kept.state : null;
+  }
+
+  /** A request that joins a rebuild has its own deadline. */
+  #rebuildBy(userId: string, deadline: Deadline, isDown: boolean): Promise<UserState | null> {
+    return raceDeadline(this.#rebuild(userId, deadline, isDown), deadline, 'the SQL store');
   }
 
   /**
-   * Reads a user from the SQL store and fills the online state again; null when nothing is stored. One at a time a
-   * user.
+   * Reads a user from the SQL store and fills the online state again, unless that is down; null when nothing is
+   * stored. One at a time a user.
    */
-  #rebuild(userId: string, deadline: Deadline): Promise<UserState | null> {
+  #rebuild(userId: string, deadline: Deadline, isDown: boolean): Promise<UserState | null> {
     const running = this.#rebuilding.get(userId);
     if (running) return running;
     if ((this.#unknown.get(userId) ?? 0) > Date.now()) return Promise.resolve(null);
-    const work = this.#readFromSql(userId, deadline).finally(() => this.#rebuilding.delete(userId));
+    const work = this.#readFromSql(userId, deadline, isDown).finally(() => this.#rebuilding.delete(userId));
     this.#rebuilding.set(userId, work);
     return work;
   }
 
-  async #readFromSql(userId: string, deadline: Deadline): Promise<UserState | null> {
+  async #readFromSql(userId: string, deadline: Deadline, isDown: boolean): Promise<UserState | null> {
     const { users, events, posts, state, tower } = this.#context;
     const [stored, recent] = await Promise.all([
       users.getUser(userId, deadline),
@@ -145,18 +181,22 @@ export class UserHydrator {
       user: stored?.user ?? { id: userId, createdAt: recent.at(-1)?.at ?? Date.now() },
       edges: stored?.edges ?? [],
     };
-    await state.putState(userId, patch, deadline).catch(() => {});
-    const fresh = await state.getState(userId, tower, deadline).catch(() => null);
-    return (
-      fresh ?? {
-        version: 0,
-        embedding: null,
-        history,
-        seen: new Uint32Array(0),
-        user: stored?.user ?? null,
-        edges: stored?.edges ?? [],
-      }
-    );
+    if (!isDown) {
+      await state.putState(userId, patch, deadline).catch(() => {});
+      const fresh = await state.getState(userId, tower, deadline).catch(() => null);
+      if (fresh) return fresh;
+    }
+    const standIn = {
+      version: 0,
+      embedding: null,
+      history,
+      seen: packHashes(patch.seen.postIds),
+      user: stored?.user ?? null,
+      edges: stored?.edges ?? [],
+    };
+    if (this.#standIns.size >= STAND_INS) this.#standIns.clear();
+    this.#standIns.set(userId, { state: standIn, untilMs: Date.now() + STAND_IN_MS });
+    return standIn;
   }
 }
 

@@ -1,80 +1,104 @@
-// The feed workers' pool, on the main thread: one job in flight a worker, a bounded queue ordered by deadline,
-// and no job handed out after its deadline. A worker is never terminated inside native code.
+// The feed workers' pool, on the main thread: one job in flight a worker, a bounded queue ordered by priority and
+// deadline, and no job handed out after its deadline. A worker is never terminated inside native code: one that hangs
+// is left alone, and another takes its place.
 import { Worker } from 'node:worker_threads';
 import { FeedrankError } from './errors.ts';
+import type { PoolResponse, PoolWorker, WorkerPoolOptions } from './pool-protocol.ts';
+import { type Job, JobQueue } from './resilience/job-queue.ts';
 
-/** Messages to a worker. `setup` messages go to every worker, `job`s to one. */
-export interface PoolRequest {
-  id: number;
-  kind: string;
-  payload: unknown;
-}
-
-export type PoolResponse = { id: number; value: unknown } | { id: number; code: string; error: string };
+export type { PoolRequest, PoolResponse, PoolWorker } from './pool-protocol.ts';
 
 /** A worker that keeps dying is replaced more and more slowly. */
 const DEATHS_WINDOW_MS = 60_000;
 const MAX_RESPAWN_MS = 5000;
-
-interface Job {
-  kind: string;
-  payload: unknown;
-  deadlineAtMs: number;
-  resolve(value: unknown): void;
-  reject(error: Error): void;
-  timer: NodeJS.Timeout | undefined;
-}
+/** Workers beyond the pool's size while hung ones hold their memory. */
+const MAX_SPARES = 1;
+/** What a worker that does not answer any more is counted as having answered to a setting. */
+const LOST = Symbol('lost');
 
 interface Member {
-  worker: Worker;
+  worker: PoolWorker;
   busy: Job | undefined;
-  /** Set when a job outlived its deadline by far: gets no work until it answers. */
-  quarantined: boolean;
+  /** On performance.now()'s clock. */
+  startedAtMs: number;
+  /** `lost`: its job outlived its deadline by far; it gets no work until it answers. */
+  state: 'starting' | 'serving' | 'lost';
   setups: Map<number, { resolve(value: unknown): void; reject(error: Error): void }>;
-}
-
-export interface WorkerPoolOptions {
-  script: URL;
-  size: number;
-  workerData: unknown;
-  /** Jobs that may wait; one more is refused with `overloaded`. */
-  queueLimit?: number;
-  /** A job unanswered this long after its deadline quarantines its worker. */
-  hangMs?: number;
-  onWorkerExit?: (error: Error | undefined) => void;
 }
 
 export class WorkerPool {
   readonly #options: WorkerPoolOptions;
   readonly #members: Member[] = [];
-  readonly #queue: Job[] = [];
+  /** Hung workers: they hold their memory, and nothing is expected of them. */
+  readonly #lost = new Set<Member>();
+  readonly #queue: JobQueue;
   #nextId = 1;
+  /** On performance.now()'s clock. */
+  #lastAnswerAtMs = 0;
   #closing = false;
   #deaths: number[] = [];
-  /** Replayed, in order, to a worker that replaces a dead one. */
+  #respawns = 0;
+  /** Replayed, in order, to a worker that replaces another. */
   readonly #setupLog = new Map<string, { kind: string; payload: unknown }>();
 
   constructor(options: WorkerPoolOptions) {
     this.#options = options;
-    for (let i = 0; i < options.size; i++) this.#members.push(this.#spawn());
+    this.#queue = new JobQueue(options.queueLimit ?? 256);
+    for (let i = 0; i < options.size; i++) this.#members.push(this.#spawn('serving'));
   }
 
   get queued(): number {
     return this.#queue.length;
   }
 
-  /** Workers that can take work: alive and not quarantined. */
+  /** Workers that can take work: alive, ready and not hung. */
   get available(): number {
-    return this.#members.filter((member) => !member.quarantined).length;
+    return this.#members.filter(({ state }) => state === 'serving').length;
+  }
+
+  /** Milliseconds since a worker last did a job. */
+  get silentMs(): number {
+    return performance.now() - this.#lastAnswerAtMs;
+  }
+
+  /** Workers that hang. */
+  get lost(): number {
+    return this.#lost.size;
   }
 
   /**
-   * Sends a message to every worker and waits for all answers. `key` names the setting: the last message of each
-   * key is what a replacement worker starts from; null is not kept.
+   * Sends a message to every worker and waits for all that do not hang. `key` names the setting: the last message of
+   * each key is what a replacement starts from; null is not kept, nor is what a worker refused. `inTurn`: one worker
+   * after the other, which gets no jobs meanwhile if another can take them; for work that takes long.
    */
-  async broadcast(kind: string, payload: unknown, key: string | null): Promise<unknown[]> {
+  async broadcast(kind: string, payload: unknown, key: string | null, inTurn = false): Promise<unknown[]> {
+    const before = key === null ? undefined : this.#setupLog.get(key);
     if (key !== null) this.#setupLog.set(key, { kind, payload });
-    return Promise.all(this.#members.map((member) => this.#setup(member, kind, payload)));
+    // A hung worker that comes back has then missed nothing.
+    for (const { worker } of this.#lost) worker.postMessage({ id: this.#nextId++, kind, payload });
+    try {
+      const tell = (member: Member) => this.#setup(member, kind, payload);
+      const answers = inTurn ? await this.#inTurn(tell) : await Promise.all(this.#members.map(tell));
+      return answers.filter((answer) => answer !== LOST);
+    } catch (error) {
+      if (key !== null && before) this.#setupLog.set(key, before);
+      else if (key !== null) this.#setupLog.delete(key);
+      throw error;
+    }
+  }
+
+  /**
+   * Sends a message to one idle worker without making it busy: a job may start there at any moment, and the work
+   * must give way to it. null when no worker is idle or a job waits.
+   */
+  background(kind: string, payload: unknown): Promise<unknown> | null {
+    if (this.#closing || this.#queue.length > 0) return null;
+    const idle = this.#members.find(({ state, busy }) => state === 'serving' && busy === undefined);
+    if (!idle) return null;
+    return this.#setup(idle, kind, payload).then((value) => {
+      if (value === LOST) throw new FeedrankError('unavailable', 'its feed worker hangs');
+      return value;
+    });
   }
 
   /** Forgets a kept setting, so that a replacement worker is not given it. */
@@ -83,67 +107,76 @@ export class WorkerPool {
   }
 
   /**
-   * Runs one job on the next free worker.
-   * @throws FeedrankError `overloaded` (queue full), `timeout` (deadline passed), `unavailable` (worker died).
+   * Runs one job on the next free worker. Of jobs that wait the lower `priority` goes first, then the nearer deadline.
+   * @throws FeedrankError `overloaded` (it would wait too long), `timeout` (deadline passed), `unavailable` (its worker
+   * died, or every one hangs).
    */
-  run(kind: string, payload: unknown, deadlineAtMs: number): Promise<unknown> {
-    if (this.#closing)
-      return Promise.reject(new FeedrankError('unavailable', 'the feed workers are closing'));
-    const limit = this.#options.queueLimit ?? 256;
+  run(kind: string, payload: unknown, deadlineAtMs: number, priority = 0): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const job: Job = { kind, payload, deadlineAtMs, resolve, reject, timer: undefined };
-      const idle = this.#members.find((member) => member.busy === undefined && !member.quarantined);
+      if (this.#closing) return reject(new FeedrankError('unavailable', 'the feed workers are closing'));
+      const job: Job = { kind, payload, deadlineAtMs, priority, resolve, reject, timer: undefined };
+      const leftMs = deadlineAtMs - Date.now();
+      if (leftMs <= 0) return reject(new FeedrankError('timeout', 'no time is left for the feed workers'));
+      const idle = this.#members.find(({ state, busy }) => state === 'serving' && busy === undefined);
       if (idle) return this.#start(idle, job);
-      if (this.#queue.length >= limit) {
-        return reject(new FeedrankError('overloaded', 'the feed queue is full', { retryAfterSeconds: 1 }));
+      const takers = this.#members.filter(({ state }) => state === 'serving');
+      if (takers.length === 0 && this.#lost.size > 0) {
+        return reject(new FeedrankError('unavailable', 'every feed worker hangs'));
       }
-      const at = this.#queue.findLastIndex((other) => other.deadlineAtMs <= deadlineAtMs);
-      this.#queue.splice(at + 1, 0, job);
-      job.timer = setTimeout(() => this.#expire(job), Math.max(0, deadlineAtMs - Date.now()));
+      const now = performance.now();
+      this.#queue.push(
+        job,
+        takers.map(({ startedAtMs }) => now - startedAtMs),
+      );
     });
   }
 
-  /** Waits for work in flight, then ends the workers. Waiting jobs are refused. */
+  /** Waits for work in flight, then ends the workers, but for those that hang. Waiting jobs are refused. */
   async close(): Promise<void> {
     this.#closing = true;
-    for (const job of this.#queue.splice(0)) {
-      clearTimeout(job.timer);
-      job.reject(new FeedrankError('unavailable', 'the service is shutting down'));
-    }
+    this.#queue.rejectAll(new FeedrankError('unavailable', 'the service is shutting down'));
     const alive = this.#members.filter((member) => member.worker.threadId !== -1);
     await Promise.allSettled(alive.map((member) => this.#setup(member, 'close', null)));
   }
 
-  #expire(job: Job): void {
-    const at = this.#queue.indexOf(job);
-    if (at >= 0) this.#queue.splice(at, 1);
-    job.reject(new FeedrankError('timeout', 'no feed worker was free in time', { retryAfterSeconds: 1 }));
-  }
-
   #start(member: Member, job: Job): void {
-    clearTimeout(job.timer);
     member.busy = job;
-    const hangMs = this.#options.hangMs ?? 2000;
+    member.startedAtMs = performance.now();
+    const hangMs = this.#options.hangMs ?? 1000;
     const left = Math.max(0, job.deadlineAtMs - Date.now());
     job.timer = setTimeout(() => {
       job.reject(new FeedrankError('timeout', 'the feed worker did not answer in time'));
-      job.timer = setTimeout(() => {
-        member.quarantined = true;
-      }, hangMs);
+      job.timer = setTimeout(() => this.#lose(member), hangMs);
     }, left);
-    member.worker.postMessage({ id: 0, kind: job.kind, payload: job.payload } satisfies PoolRequest);
+    member.worker.postMessage({ id: 0, kind: job.kind, payload: job.payload });
+  }
+
+  async #inTurn(tell: (member: Member) => Promise<unknown>): Promise<unknown[]> {
+    const answers: unknown[] = [];
+    for (const member of [...this.#members]) {
+      if (!this.#members.includes(member)) continue;
+      const aside = member.state === 'serving' && this.available > 1;
+      if (aside) member.state = 'starting';
+      const back = () => {
+        if (!aside || member.state !== 'starting') return;
+        member.state = 'serving';
+        this.#next(member);
+      };
+      answers.push(await tell(member).finally(back));
+    }
+    return answers;
   }
 
   #setup(member: Member, kind: string, payload: unknown): Promise<unknown> {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       member.setups.set(id, { resolve, reject });
-      member.worker.postMessage({ id, kind, payload } satisfies PoolRequest);
+      member.worker.postMessage({ id, kind, payload });
     });
   }
 
   #next(member: Member): void {
-    if (member.quarantined || member.busy) return;
+    if (member.state !== 'serving' || member.busy) return;
     const job = this.#queue.shift();
     if (job) this.#start(member, job);
   }
@@ -158,21 +191,58 @@ export class WorkerPool {
     }
     const job = member.busy;
     member.busy = undefined;
-    member.quarantined = false;
     if (job) {
       clearTimeout(job.timer);
-      if ('value' in response) job.resolve(response.value);
-      else job.reject(new FeedrankError(response.code as 'internal', response.error));
+      if ('value' in response) {
+        this.#lastAnswerAtMs = performance.now();
+        this.#queue.learn(job.kind, this.#lastAnswerAtMs - member.startedAtMs);
+        job.resolve(response.value);
+      } else {
+        job.reject(new FeedrankError(response.code as 'internal', response.error));
+      }
     }
+    if (member.state === 'lost') this.#found(member);
     this.#next(member);
   }
 
-  #spawn(): Member {
-    const worker = new Worker(this.#options.script, { workerData: this.#options.workerData });
-    const member: Member = { worker, busy: undefined, quarantined: false, setups: new Map() };
+  /** Its job hangs: nothing more is expected of it. */
+  #lose(member: Member): void {
+    member.state = 'lost';
+    this.#members.splice(this.#members.indexOf(member), 1);
+    this.#lost.add(member);
+    for (const setup of member.setups.values()) setup.resolve(LOST);
+    member.setups.clear();
+    this.#options.onWorkerLost?.();
+    this.#fill();
+  }
+
+  /** A hung worker answered: it takes its place again, or ends where another has it. */
+  #found(member: Member): void {
+    this.#lost.delete(member);
+    if (this.#closing || this.#members.length + this.#respawns >= this.#options.size) {
+      member.worker.postMessage({ id: this.#nextId++, kind: 'close', payload: null });
+      this.#fill();
+      return;
+    }
+    member.state = 'serving';
+    this.#members.push(member);
+  }
+
+  /** Starts workers up to the pool's size, as far as those that hang leave room. */
+  #fill(): void {
+    const { size } = this.#options;
+    const used = () => this.#members.length + this.#respawns;
+    while (!this.#closing && used() < size && used() + this.#lost.size < size + MAX_SPARES) this.#replace();
+  }
+
+  #spawn(state: Member['state']): Member {
+    const { script, workerData, heapMb, spawn } = this.#options;
+    const resourceLimits = heapMb === undefined ? undefined : { maxOldGenerationSizeMb: heapMb };
+    const worker: PoolWorker = spawn?.() ?? new Worker(script, { workerData, resourceLimits });
+    const member: Member = { worker, busy: undefined, startedAtMs: 0, state, setups: new Map() };
     let failure: Error | undefined;
-    worker.on('message', (response: PoolResponse) => this.#answer(member, response));
-    worker.on('error', (error: Error) => {
+    worker.on('message', (response) => this.#answer(member, response));
+    worker.on('error', (error) => {
       failure = error;
     });
     worker.on('exit', () => this.#exited(member, failure));
@@ -194,26 +264,30 @@ export class WorkerPool {
       else setup.reject(reason);
     }
     member.setups.clear();
-    if (this.#closing) return;
+    const at = this.#members.indexOf(member);
+    // One that another has replaced ends as it was told to.
+    if (this.#closing || (at < 0 && !this.#lost.delete(member))) return;
+    if (at >= 0) this.#members.splice(at, 1);
     this.#options.onWorkerExit?.(failure);
-    member.quarantined = true;
-    const now = Date.now();
-    this.#deaths = [...this.#deaths.filter((at) => at > now - DEATHS_WINDOW_MS), now];
+    const now = performance.now();
+    this.#deaths = [...this.#deaths.filter((then) => then > now - DEATHS_WINDOW_MS), now];
     const delayMs = Math.min(MAX_RESPAWN_MS, 2 ** (this.#deaths.length - 1) * 50 - 50);
-    setTimeout(() => this.#replace(member), delayMs).unref();
+    this.#respawns++;
+    setTimeout(() => {
+      this.#respawns--;
+      this.#fill();
+    }, delayMs).unref();
   }
 
-  #replace(member: Member): void {
-    if (this.#closing) return;
-    const replacement = this.#spawn();
-    replacement.quarantined = true;
-    this.#members[this.#members.indexOf(member)] = replacement;
+  #replace(): void {
+    const replacement = this.#spawn('starting');
+    this.#members.push(replacement);
     const replays = [...this.#setupLog.values()].map((setup) =>
       this.#setup(replacement, setup.kind, setup.payload),
     );
     Promise.all(replays).then(
       () => {
-        replacement.quarantined = false;
+        replacement.state = 'serving';
         this.#next(replacement);
       },
       () => {},

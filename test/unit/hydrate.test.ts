@@ -6,6 +6,7 @@ import type { EngagementEvent, Post, StateStore, User } from '../../src/contract
 import { deadlineIn } from '../../src/deadline.ts';
 import { FeedrankError } from '../../src/errors.ts';
 import { openStateStore } from '../../src/features/store/state-store.ts';
+import { packHashes } from '../../src/hashing.ts';
 import { type HydrateContext, historyFrom, UserHydrator } from '../../src/hydrate.ts';
 import { UserEmbedder, type VectorLookup } from '../../src/user-embedder.ts';
 
@@ -139,6 +140,44 @@ describe('UserHydrator', () => {
     });
     const { packed, degraded } = await hydrator.hydrate('u', deadlineIn(5000));
     expect(degraded).toContain('user_state_unavailable');
+    expect(packed.historyTypes.length).toBe(1);
+  });
+
+  it('makes the vector from the history at hand while the online state is down, and asks SQL once a while', async () => {
+    const { hydrator, sqlReads } = hydratorOf({
+      state: broken,
+      sql: { user: { id: 'u', createdAt: 5 }, events: [like] },
+    });
+    const first = await hydrator.hydrate('u', deadlineIn(5000));
+    const second = await hydrator.hydrate('u', deadlineIn(5000));
+    for (const { packed, degraded } of [first, second]) {
+      expect(packed.embedding).toEqual(axis(3));
+      expect(degraded).toEqual(['user_state_unavailable']);
+    }
+    expect(second.packed.seen).toEqual(packHashes(['p']));
+    expect(sqlReads()).toBe(1);
+    // A block made meanwhile must hold at once.
+    hydrator.forget('u');
+    await hydrator.hydrate('u', deadlineIn(5000));
+    expect(sqlReads()).toBe(2);
+  });
+
+  it('names what is missing when only the SQL store is down: the user may be known there', async () => {
+    const users = { getUser: () => Promise.reject(new FeedrankError('unavailable', 'down')) };
+    const { hydrator } = hydratorOf({ users });
+    const { packed, degraded } = await hydrator.hydrate('known only to SQL', deadlineIn(5000));
+    expect(packed.embeddingKind).toBe('cold');
+    expect(degraded).toEqual(['user_unknown']);
+  });
+
+  it('leaves the SQL store time to stand in for an online state that hangs', async () => {
+    const hanging: StateStore = { ...broken, getState: () => new Promise(() => {}) };
+    const { hydrator } = hydratorOf({
+      state: hanging,
+      sql: { user: { id: 'u', createdAt: 5 }, events: [like] },
+    });
+    const { packed, degraded } = await hydrator.hydrate('u', deadlineIn(1000));
+    expect(degraded).toEqual(['user_state_unavailable']);
     expect(packed.historyTypes.length).toBe(1);
   });
 

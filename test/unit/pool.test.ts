@@ -41,14 +41,110 @@ describe('WorkerPool', () => {
     await Promise.all([running, waiting]);
   });
 
-  it('rejects with `timeout` at the deadline, quarantines the worker, and takes it back when it answers', async () => {
+  it('rejects with `timeout` at the deadline and gives the place of a worker that hangs to another', async () => {
+    const workers = start(1);
+    await workers.broadcast('set', 'kept', 'setting');
+    await expect(workers.run('busy', 1500, Date.now() + 20)).rejects.toMatchObject({ code: 'timeout' });
+    await expect.poll(() => workers.lost).toBe(1);
+    await expect.poll(() => workers.available, { timeout: 5000 }).toBe(1);
+    await expect(workers.run('get', null, soon())).resolves.toBe('kept');
+    // Settings do not wait for it.
+    await expect(workers.broadcast('set', 'new', 'setting')).resolves.toEqual(['new']);
+    // It comes back to find its place taken, and ends.
+    await expect.poll(() => workers.lost, { timeout: 5000 }).toBe(0);
+    expect(workers.available).toBe(1);
+  });
+
+  it('starts one more worker at most while others hang, and refuses at once when all do', async () => {
+    let hangs = 0;
+    pool = new WorkerPool({
+      script,
+      size: 2,
+      workerData: null,
+      hangMs: 20,
+      onWorkerLost: () => hangs++,
+    });
+    await Promise.all([1, 2].map((i) => pool?.run('echo', i, soon())));
+    const busy = [1, 2].map(() => pool?.run('busy', 3000, Date.now() + 20).catch((error) => error.code));
+    expect(await Promise.all(busy)).toEqual(['timeout', 'timeout']);
+    await expect.poll(() => hangs).toBe(2);
+    await expect.poll(() => pool?.available, { timeout: 5000 }).toBe(1);
+    await expect(pool.run('busy', 3000, Date.now() + 20)).rejects.toMatchObject({ code: 'timeout' });
+    await expect.poll(() => hangs).toBe(3);
+    expect(pool.available).toBe(0);
+    await expect(pool.run('echo', 0, soon())).rejects.toMatchObject({ code: 'unavailable' });
+    // Those that come back take their places, or end where they are one too many.
+    await expect.poll(() => pool?.available, { timeout: 10_000 }).toBe(2);
+    await expect.poll(() => pool?.lost, { timeout: 10_000 }).toBe(0);
+  });
+
+  it('replaces a worker that ran out of memory', async () => {
+    const failures: (string | undefined)[] = [];
+    pool = new WorkerPool({
+      script,
+      size: 1,
+      workerData: null,
+      heapMb: 32,
+      onWorkerExit: (error) => failures.push((error as NodeJS.ErrnoException)?.code),
+    });
+    await pool.broadcast('set', 'kept', 'setting');
+    await expect(pool.run('fill-memory', null, soon())).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(pool.run('get', null, soon())).resolves.toBe('kept');
+    expect(failures).toEqual(['ERR_WORKER_OUT_OF_MEMORY']);
+  });
+
+  it('refuses at once what could not be started in time', async () => {
+    const workers = start(1);
+    for (let i = 0; i < 3; i++) await workers.run('busy', 50, soon());
+    const running = [1, 2, 3].map(() => workers.run('busy', 50, soon()));
+    const startedAt = performance.now();
+    await expect(workers.run('busy', 50, Date.now() + 100)).rejects.toMatchObject({ code: 'overloaded' });
+    expect(performance.now() - startedAt).toBeLessThan(50);
+    await Promise.all(running);
+  });
+
+  it('runs what is more urgent first, whatever its deadline', async () => {
+    const workers = start(1);
+    const order: string[] = [];
+    const first = workers.run('busy', 30, soon());
+    const note = (name: string) => (value: unknown) => order.push(`${name} ${value}`);
+    const later = workers.run('echo', 1, Date.now() + 3000, 1).then(note('prefetch'));
+    const urgent = workers.run('echo', 2, Date.now() + 4000, 0).then(note('reader'));
+    await Promise.all([first, later, urgent]);
+    expect(order).toEqual(['reader 2', 'prefetch 1']);
+  });
+
+  it('does not keep a setting that a worker refused', async () => {
+    const workers = start(1);
+    await workers.broadcast('set', 'good', 'setting');
+    await expect(workers.broadcast('fail', null, 'setting')).rejects.toMatchObject({ message: 'as told' });
+    await expect(workers.run('die', null, soon())).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(workers.run('get', null, soon())).resolves.toBe('good');
+  });
+
+  it('tells workers in turn, so that one of two goes on with the jobs', async () => {
+    const workers = start(2);
+    await Promise.all([workers.run('echo', 1, soon()), workers.run('echo', 2, soon())]);
+    const told = workers.broadcast('busy', 800, null, true);
+    const available: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      available.push(workers.available);
+      await workers.run('echo', i, soon());
+    }
+    expect(available).toEqual([1, 1, 1, 1, 1]);
+    expect(await told).toEqual(['done', 'done']);
+    expect(workers.available).toBe(2);
+  });
+
+  it('sends background work to an idle worker only, and a job is not kept waiting for the worker', async () => {
     const workers = start(1);
     await workers.run('echo', 'warm', soon());
-    await expect(workers.run('busy', 400, Date.now() + 20)).rejects.toMatchObject({ code: 'timeout' });
-    await new Promise((resolve) => setTimeout(resolve, 150));
-    expect(workers.available).toBe(0);
-    await expect(workers.run('echo', 'after', soon())).resolves.toBe('after');
-    expect(workers.available).toBe(1);
+    const running = workers.run('busy', 50, soon());
+    expect(workers.background('echo', 1)).toBeNull();
+    await running;
+    const work = workers.background('echo', 'in the background');
+    await expect(workers.run('echo', 'a job', soon())).resolves.toBe('a job');
+    expect(await work).toBe('in the background');
   });
 
   it('replaces a worker that died, with the settings the others had', async () => {

@@ -1,0 +1,82 @@
+// What compose wires for the life of the rankers: the versions that are open, who gets which, and what moves them.
+import { readFileSync } from 'node:fs';
+import type { FastifyBaseLogger } from 'fastify';
+import type { Registry } from 'prom-client';
+import type { CatalogueView } from '../api/app-context.ts';
+import type { Config } from '../config.ts';
+import { messageOf } from '../errors.ts';
+import { ExperimentsFile } from '../experiments-file.ts';
+import { ModelChoices } from '../model-choice.ts';
+import { ModelRollout, type ModelRolloutOptions } from '../model-rollout.ts';
+import type { WorkerPool } from '../pool.ts';
+import { parseRolloutConfig } from '../ranking/lifecycle/rollout-config.ts';
+import type { ValueWeights } from '../ranking/value-model.ts';
+import { createRolloutMetrics } from '../rollout-metrics.ts';
+import { ServingModels } from '../serving-models.ts';
+import { VersionChecks } from '../version-checks.ts';
+
+/** Share of a feed's deadline that ranking all candidates may take on an idle machine. */
+const RANKING_SHARE = 0.5;
+
+export interface ModelLifeCycle {
+  models: ServingModels;
+  choices: ModelChoices;
+  rollout: ModelRollout;
+}
+
+export interface ModelLifeCycleParts {
+  pool: WorkerPool;
+  weights: ValueWeights;
+  registry: Registry;
+  logger: FastifyBaseLogger;
+  find: CatalogueView['find'];
+  refusals: ModelRolloutOptions['refusals'];
+}
+
+/** @throws FeedrankError or Error naming the setting when ROLLOUT_FILE cannot be used. */
+export function composeModelLifeCycle(config: Config, parts: ModelLifeCycleParts): ModelLifeCycle {
+  const { pool, weights, registry, logger, find, refusals } = parts;
+  const models = new ServingModels(pool);
+  const experiments = new ExperimentsFile(config.EXPERIMENTS_FILE);
+  const metrics = createRolloutMetrics(registry);
+  const choices = new ModelChoices({
+    models,
+    experiments,
+    weights,
+    pool,
+    metrics,
+    authorOf: (postId) => {
+      const found = find(postId);
+      return found && `${found.authorLo}:${found.authorHi}`;
+    },
+    onFailure: () => void rollout.check(),
+  });
+  const rollout = new ModelRollout({
+    modelsDir: config.MODELS_DIR,
+    mode: config.MODEL_ROLLOUT ?? (config.PROFILE === 'production' ? 'auto' : 'manual'),
+    config: readRolloutConfig(config.ROLLOUT_FILE),
+    models,
+    choices,
+    checks: new VersionChecks(config.MODELS_DIR, {
+      rows: config.CANDIDATES,
+      budgetMs: config.FEED_DEADLINE_MS * RANKING_SHARE,
+    }),
+    experiments,
+    metrics,
+    pollMs: config.MODELS_POLL_MS,
+    refusals,
+    log: (level, details, message) => logger[level](details, message),
+  });
+  return { models, choices, rollout };
+}
+
+function readRolloutConfig(path: string | undefined) {
+  if (path === undefined) return parseRolloutConfig({});
+  let input: unknown;
+  try {
+    input = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new Error(`ROLLOUT_FILE: ${messageOf(error)}`);
+  }
+  return parseRolloutConfig(input);
+}

@@ -1,0 +1,58 @@
+// What compose wires to stay up: the stores' policies, admission of feed requests, and their metrics.
+import type { Registry } from 'prom-client';
+import { Admission } from '../admission.ts';
+import type { Config } from '../config.ts';
+import type { WorkerPool } from '../pool.ts';
+import { createResilienceMetrics } from '../resilience/resilience-metrics.ts';
+import { createPolicies, type Policies } from '../resilience.ts';
+
+export interface Resilience {
+  policies: Policies;
+  admission: Admission;
+  onWorkerLost(): void;
+  /** Counts the pool's workers that hang. */
+  watchPool(pool: Pick<WorkerPool, 'lost' | 'silentMs'>): void;
+  /** What is not in order, for /health/ready: the feed answers all the same. */
+  problems(): string[];
+  close(): void;
+}
+
+/** Also a worker that gets a tenth of a core does a job in this time. */
+const SILENT_MS = 250;
+
+export function openResilience(config: Config, registry: Registry): Resilience {
+  const metrics = createResilienceMetrics(registry);
+  const { onCall, onRetry, onDecision, onWorkerLost } = metrics;
+  const policies = createPolicies({
+    // The embedded database has one connection.
+    sqlConnections: config.DATABASE_URL ? config.DATABASE_POOL : 1,
+    onCall,
+    onRetry,
+  });
+  const admission = new Admission({
+    workers: config.FEED_WORKERS,
+    deadlineMs: config.FEED_DEADLINE_MS,
+    workersAnswer: () => silentMs() < SILENT_MS,
+    onDecision,
+  });
+  let hanging = () => 0;
+  let silentMs = () => 0;
+  return {
+    policies,
+    admission,
+    onWorkerLost,
+    watchPool(pool) {
+      hanging = () => pool.lost;
+      silentMs = () => pool.silentMs;
+      metrics.watch({ policies, admission, pool });
+    },
+    problems() {
+      const problems = [policies.state.trouble, policies.sql.trouble].filter((trouble) => trouble !== null);
+      return hanging() > 0 ? [...problems, `${hanging()} feed workers hang`] : problems;
+    },
+    close() {
+      policies.state.close();
+      policies.sql.close();
+    },
+  };
+}
