@@ -1,4 +1,4 @@
-// `npm run models -- list|show|compare|verify|promote|gc`: the registry on disk. A version is a Triton-compatible
+// `npm run models`: the registry on disk, and the life of its versions. A version is a Triton-compatible
 // folder `<name>/<version>/`; `<name>/current` names the one that serves, without it the highest number does.
 import { join } from 'node:path';
 import { readConfig } from '../src/config.ts';
@@ -23,6 +23,7 @@ import {
 } from './models/model-folder.ts';
 import { compareFeatures, compareFigures, flatNumbers, keyMetrics } from './models/model-metrics.ts';
 import { collectVersions, promoteModel } from './models/promote.ts';
+import { modelHistory, modelStatus, rollBackIndex, rollBackModel, stageModel } from './models/stages.ts';
 import { figure, signed, sizeText, textTable } from './models/tables.ts';
 
 const HELP = `
@@ -33,12 +34,23 @@ npm run models -- COMMAND [flags]
   compare NAME A B       the metrics of versions A and B side by side, and the features that differ
   verify [NAME[@V]]      manifest, sha256 of every file, features, heads and golden outputs through ONNX Runtime; of
                          one version, of all versions of a model, or of everything
-  promote NAME@V         verifies, then makes V the version that serves; a running service takes it at its next start
-  gc NAME --keep N       removes all but the N newest versions; never the promoted one
+  promote NAME@V         verifies, then makes V the version that serves, unless the trainer found it worse than the one
+                         that serves; a running service takes it over
+  shadow NAME@V          verifies, then has the service score requests by V too, without serving it
+  canary NAME@V --share S  the same for a share of the users, at most .5, who get V; the gates roll it back
+  rollback NAME[@V]      ends the trial, or goes back to the version before; NAME may be index
+  status                 what serves, what is on trial and what was refused
+  history                what happened, newest first, with the reasons
+  gc NAME --keep N       removes all but the N newest versions; never the promoted one, the one before, one on trial
 
   --models-dir DIR       folder of models (default: MODELS_DIR or ./models)
   --keep N               versions to keep, 0 to 1000 (gc)
   --dry-run              only say what would be removed (gc)
+  --force                promote also what did worse (promote)
+  --share S              share of the users, above 0 to .5 (canary)
+  --reason TEXT          why (rollback)
+  --data-dir DIR         where the index is (rollback index; default: DATA_DIR or ./data)
+  --limit N              entries, 1 to 1000, default 50 (history)
   --json FILE            also write the figures to FILE
   --help                 this text
 
@@ -63,7 +75,32 @@ const COMMANDS: Record<string, { targets: [min: number, max: number]; usage: str
   promote: {
     targets: [1, 1],
     usage: 'promote NAME@V',
-    run: ([target], modelsDir) => promote(target, modelsDir),
+    run: ([target], modelsDir, flags) => promote(target, modelsDir, flags.force === true),
+  },
+  shadow: {
+    targets: [1, 1],
+    usage: 'shadow NAME@V',
+    run: ([target], modelsDir) => stageModel(modelsDir, target, 'shadow', 0),
+  },
+  canary: {
+    targets: [1, 1],
+    usage: 'canary NAME@V --share S',
+    run: ([target], modelsDir, flags) => stageModel(modelsDir, target, 'canary', shareOf(flags)),
+  },
+  rollback: {
+    targets: [1, 1],
+    usage: 'rollback NAME[@V]',
+    run: ([target], modelsDir, flags) => {
+      const reason = textFlag(flags, 'reason') ?? 'asked for by the operator';
+      if (target !== 'index') return rollBackModel(modelsDir, target, reason);
+      return rollBackIndex(modelsDir, textFlag(flags, 'data-dir') ?? readConfig().DATA_DIR, reason);
+    },
+  },
+  status: { targets: [0, 0], usage: 'status', run: (_, modelsDir) => modelStatus(modelsDir) },
+  history: {
+    targets: [0, 0],
+    usage: 'history',
+    run: (_, modelsDir, flags) => modelHistory(modelsDir, integerFlag(flags, 'limit', 50, 1, 1000)),
   },
   gc: {
     targets: [1, 1],
@@ -84,6 +121,11 @@ export async function runModels(argv: string[], io: CommandIo): Promise<number> 
       'models-dir': { type: 'string' },
       keep: { type: 'string' },
       'dry-run': { type: 'boolean' },
+      force: { type: 'boolean' },
+      share: { type: 'string' },
+      reason: { type: 'string' },
+      'data-dir': { type: 'string' },
+      limit: { type: 'string' },
     } as const,
     run: async (flags: FlagValues) => {
       const answer = await dispatch(name, targets, flags);
@@ -105,7 +147,27 @@ async function dispatch(name: string | undefined, targets: string[], flags: Flag
   if (name !== 'gc' && (flags.keep !== undefined || flags['dry-run'] !== undefined)) {
     throw new UsageError('--keep and --dry-run belong to gc');
   }
+  for (const [flag, owner] of Object.entries(FLAG_OF)) {
+    if (flags[flag] !== undefined && name !== owner) throw new UsageError(`--${flag} belongs to ${owner}`);
+  }
   return run(targets, textFlag(flags, 'models-dir') ?? readConfig().MODELS_DIR, flags);
+}
+
+/** Flags of a single command. */
+const FLAG_OF = {
+  force: 'promote',
+  share: 'canary',
+  reason: 'rollback',
+  'data-dir': 'rollback',
+  limit: 'history',
+};
+
+function shareOf(flags: FlagValues): number {
+  const text = textFlag(flags, 'share');
+  if (text === undefined) throw new UsageError('--share S is required');
+  const share = Number(text);
+  if (!(share > 0 && share <= 0.5)) throw new UsageError(`--share must be above 0 to .5, not "${text}"`);
+  return share;
 }
 
 async function list(modelsDir: string): Promise<Answer> {
@@ -214,9 +276,9 @@ async function verify(target: string | undefined, modelsDir: string): Promise<An
   return { text: lines.join('\n'), figures: { modelsDir, verified: results } };
 }
 
-async function promote(target: string, modelsDir: string): Promise<Answer> {
+async function promote(target: string, modelsDir: string, force: boolean): Promise<Answer> {
   if (!target.includes('@')) throw new UsageError('usage: models promote NAME@V');
-  const promotion = await promoteModel(modelsDir, await resolveModel(modelsDir, target));
+  const promotion = await promoteModel(modelsDir, await resolveModel(modelsDir, target), force);
   const { name, version, from, warnings } = promotion;
   const lines = [`${name}@${version} serves, before it ${from === null ? 'none' : `${name}@${from}`}`];
   for (const warning of warnings) lines.push(`note: ${name}@${version} ${warning}`);

@@ -12,15 +12,20 @@ import { TrendingBoard } from './candidates/trending-board.ts';
 import type { FeedAnswer, FeedQuery } from './contracts.ts';
 import { FeedrankError, messageOf } from './errors.ts';
 import { packHashes } from './hashing.ts';
+import { probeIndex } from './index-probe.ts';
 import { packUser } from './pack-user.ts';
+import { type PackedAnswer, packAnswer, transferable } from './packed-answer.ts';
 import { runPipeline } from './pipeline.ts';
 import type { PoolRequest, PoolResponse } from './pool.ts';
-import { type OpenedLadder, type OpenLadderOptions, openLadder } from './ranking/model-registry.ts';
+import type { ShadowSample } from './ranking/lifecycle/shadow-comparison.ts';
+import type { RankerSource } from './ranking/model-registry.ts';
+import { type RankerPlan, RankerShelf } from './ranking/ranker-shelf.ts';
 import { ValueModel, type ValueWeights } from './ranking/value-model.ts';
 import { parseRules, type RulesConfig } from './rerank/rules-config.ts';
+import { runShadow } from './shadow-run.ts';
 
 export interface FeedWorkerData {
-  ranking: OpenLadderOptions;
+  ranking: RankerSource;
   weights: ValueWeights;
   retrieval: unknown;
 }
@@ -37,10 +42,6 @@ export interface OpenGeneration {
 export interface OpenedGeneration {
   search: string;
   searchReason: string | null;
-  /** `ranker@1 on cpu`, … */
-  models: string[];
-  /** What of the models could not be served, and why. */
-  modelProblems: string[];
 }
 
 /** Message `rules`. */
@@ -62,6 +63,23 @@ export interface FeedJob {
   query: FeedQuery;
 }
 
+/** Message `shadow`: sent to an idle worker only, and gives way to requests that come meanwhile. */
+export interface ShadowJob {
+  generation: string;
+  query: FeedQuery;
+  /** Versions of the main ranker. */
+  serving: string;
+  trial: string;
+}
+
+/** Message `recall`: as `shadow`. Answers a share, or null where it gave way or every search is exact. */
+export interface RecallJob {
+  generation: string;
+  /** Unit vector [64] of a user. */
+  vector: Float32Array;
+  k: number;
+}
+
 interface Open {
   table: PostTable;
   index: TwoTierIndex;
@@ -81,7 +99,10 @@ const config = parseRetrievalConfig(retrieval ?? {});
 const generations = new Map<string, Open>();
 let rules: RulesUpdate = { rules: parseRules({}), version: 'default' };
 let pinned: Uint32Array = new Uint32Array(0);
-let opening: Promise<OpenedLadder> | undefined;
+const shelf = new RankerShelf(ranking);
+/** Requests being worked on, and what waits until there are none. */
+let running = 0;
+const whenIdle: (() => void)[] = [];
 
 try {
   setPriority(0, NICENESS);
@@ -95,13 +116,17 @@ const handlers: Record<string, (payload: never) => Promise<unknown>> = {
     const { index, reason } = await openIndex(table, graph, probes);
     const board = new TrendingBoard(config.trending);
     board.refresh(table, Date.now());
-    const retriever = new Retriever(standardSources(index, board, config), config);
+    const retriever = new Retriever(standardSources(index, board, config, table.neighbours), config);
     const open = { table, index, retriever };
-    opening ??= openLadder(ranking);
-    const { models, problems } = await opening;
+    // A replacement worker gets its models and its generations at once.
+    await shelf.settled();
     for (let run = 0; run < WARM_UP_RUNS && table.rows > 0; run++) await feed(open, warmUpQuery(table, run));
     generations.set(table.generation, open);
-    return { search: index.kind, searchReason: reason, models, modelProblems: problems };
+    return { search: index.kind, searchReason: reason };
+  },
+  'probe-index': async (generation: string) => {
+    const { table, index } = opened(generation);
+    return probeIndex(table, index);
   },
   'close-generation': async (generation: string) => {
     generations.delete(generation);
@@ -110,7 +135,11 @@ const handlers: Record<string, (payload: never) => Promise<unknown>> = {
     rules = update;
     pinned = packHashes(update.rules.pins.map((pin) => pin.postId));
   },
-  feed: ({ generation, query }: FeedJob) => feed(opened(generation), query),
+  models: (plan: RankerPlan) => shelf.apply(plan, warmUpRanker),
+  feed: async ({ generation, query }: FeedJob) => packAnswer(await feed(opened(generation), query)),
+  shadow: (job: ShadowJob) => shadow(job),
+  recall: async ({ generation, vector, k }: RecallJob) =>
+    running > 0 ? null : opened(generation).index.recallOf(vector, k),
   similar: async ({ generation, row, limit }: SimilarQuery) => {
     const { table, index } = opened(generation);
     const hits = newHits(limit + 1);
@@ -131,18 +160,67 @@ const handlers: Record<string, (payload: never) => Promise<unknown>> = {
 };
 
 async function feed({ table, index, retriever }: Open, query: FeedQuery): Promise<FeedAnswer> {
-  opening ??= openLadder(ranking);
-  const { ladder } = await opening;
-  return runPipeline(query, {
-    catalogue: table,
-    retriever,
-    ladder,
-    value,
-    search: index.kind,
-    rules: rules.rules,
-    rulesVersion: rules.version,
-    pinned,
-  });
+  const { arm = null, version, weights: ownWeights = null } = query.ranker ?? {};
+  const lease = shelf.lease(version ?? undefined);
+  running++;
+  try {
+    const answer = await runPipeline(query, {
+      catalogue: table,
+      retriever,
+      ladder: lease.ladder,
+      value: ownWeights === null ? value : new ValueModel(ownWeights),
+      search: index.kind,
+      rules: rules.rules,
+      rulesVersion: rules.version,
+      pinned,
+    });
+    if (arm !== null) answer.model += `+${arm}`;
+    return answer;
+  } finally {
+    lease.release();
+    running--;
+    if (running === 0) for (const resume of whenIdle.splice(0)) resume();
+  }
+}
+
+async function shadow({ generation, query, serving, trial }: ShadowJob): Promise<ShadowSample | null> {
+  const { table, retriever } = opened(generation);
+  const leases = [shelf.lease(serving), shelf.lease(trial)];
+  try {
+    const [first, second] = leases.map(({ ladder }) => ladder.models.main);
+    // A version that went meanwhile has nothing to say.
+    if (!first || !second || leases[0].version !== serving || leases[1].version !== trial) return null;
+    return await runShadow(query, {
+      catalogue: table,
+      retriever,
+      pinned,
+      value,
+      serving: first,
+      trial: second,
+      idle,
+    });
+  } finally {
+    for (const lease of leases) lease.release();
+  }
+}
+
+/** The next turn of the loop in which no request is being worked on: those that wait in the port go first. */
+async function idle(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  while (running > 0) await new Promise<void>((resolve) => whenIdle.push(resolve));
+}
+
+/** A version that was just opened ranks real posts before it ranks for a reader. */
+async function warmUpRanker(version: string): Promise<void> {
+  for (const open of generations.values()) {
+    if (open.table.rows === 0) continue;
+    for (let run = 0; run < WARM_UP_RUNS; run++) {
+      const query = { ...warmUpQuery(open.table, run), ranker: { version, arm: null, weights: null } };
+      const { degraded, failures } = await feed(open, query);
+      if (degraded.includes('ranker_failed'))
+        throw new FeedrankError('corrupt_artifact', failures.join('; '));
+    }
+  }
 }
 
 /** A request like any other, so that compiled code and pages are there before the first reader is. */
@@ -172,13 +250,15 @@ function opened(generation: string): Open {
 
 parentPort?.on('message', async ({ id, kind, payload }: PoolRequest) => {
   let response: PoolResponse;
+  let moved: ArrayBuffer[] = [];
   try {
     const handler = handlers[kind];
     if (!handler) throw new FeedrankError('internal', `a feed worker knows no '${kind}'`);
     response = { id, value: await handler(payload as never) };
+    if (kind === 'feed') moved = transferable(response.value as PackedAnswer);
   } catch (error) {
     const code = error instanceof FeedrankError ? error.code : 'internal';
     response = { id, code, error: messageOf(error) };
   }
-  parentPort?.postMessage(response);
+  parentPort?.postMessage(response, moved);
 });

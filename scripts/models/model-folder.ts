@@ -8,7 +8,7 @@ import { loadModelArtifact, type ModelManifest } from '../../src/features/model-
 import { PostTower } from '../../src/features/post-tower.ts';
 import { UserTower } from '../../src/features/user-tower.ts';
 import { promotedVersion, versionsOf } from '../../src/ranking/model-registry.ts';
-import { OnnxRanker } from '../../src/ranking/onnx-ranker.ts';
+import { checkRanker } from '../../src/ranking/onnx-model-check.ts';
 
 const NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/i;
 
@@ -95,10 +95,11 @@ export async function verifyModel(modelsDir: string, ref: ModelRef): Promise<Mod
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     if (sha256 !== expected.sha256) throw corrupt(join(dir, file), 'sha256 differs from the manifest');
   }
-  const model =
-    manifest.kind === 'ranker'
-      ? await OnnxRanker.open(artifact, 'cpu')
-      : await (manifest.kind === 'post-tower' ? PostTower : UserTower).load(dir);
+  if (manifest.kind === 'ranker') {
+    await checkRanker({ modelsDir, ...ref });
+    return manifest;
+  }
+  const model = await (manifest.kind === 'post-tower' ? PostTower : UserTower).load(dir);
   await model.release();
   return manifest;
 }

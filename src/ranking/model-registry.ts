@@ -1,29 +1,20 @@
 // Finds and opens the rankers of a models folder: `<dir>/<name>/<version>/`, promoted by `<name>/current` or else the
-// highest version. What cannot be served is named, never silently replaced. Called by feed workers at their start.
+// highest version. What cannot be served is named, never silently replaced. Called by ranker-shelf.ts and the commands.
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FeedrankError, messageOf } from '../errors.ts';
 import { loadModelArtifact } from '../features/model-artifact.ts';
 import { OnnxRanker, type Provider } from './onnx-ranker.ts';
-import { RankerLadder } from './ranker-ladder.ts';
 
 export const MAIN_RANKER = 'ranker';
 export const LIGHT_RANKER = 'ranker-light';
 const VERSION = /^[1-9]\d{0,8}$/;
 
-export interface OpenLadderOptions {
+export interface RankerSource {
   modelsDir: string;
   provider: Provider;
   /** Post tower of the catalogue, `post-tower@1`; absent = not compared. */
   tower?: string;
-}
-
-export interface OpenedLadder {
-  ladder: RankerLadder;
-  /** Everything a ready check must name; empty = the promoted models serve on the configured provider. */
-  problems: string[];
-  /** `ranker@1 on cpu`, … */
-  models: string[];
 }
 
 /**
@@ -31,15 +22,9 @@ export interface OpenedLadder {
  * @throws FeedrankError(not_found) when there is none, (corrupt_artifact) when `current` names no version.
  */
 export async function promotedVersion(modelsDir: string, name: string): Promise<string> {
-  const dir = join(modelsDir, name);
-  let current: string | undefined;
-  try {
-    current = (await readFile(join(dir, 'current'), 'utf8')).trim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
+  const current = await readCurrent(modelsDir, name);
   const versions = await versionsOf(modelsDir, name);
-  if (current !== undefined) {
+  if (current !== null) {
     if (versions.includes(current)) return current;
     throw new FeedrankError(
       'corrupt_artifact',
@@ -50,6 +35,16 @@ export async function promotedVersion(modelsDir: string, name: string): Promise<
   if (highest === undefined)
     throw new FeedrankError('not_found', `model ${name}: no version in the models folder`);
   return highest;
+}
+
+/** What `<name>/current` says, unchecked; null where there is none. */
+export async function readCurrent(modelsDir: string, name: string): Promise<string | null> {
+  try {
+    return (await readFile(join(modelsDir, name, 'current'), 'utf8')).trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 /** Folder of the version that serves. Throws as `promotedVersion`. */
@@ -74,41 +69,35 @@ export async function openRanker(
   return OnnxRanker.open(await loadModelArtifact(join(modelsDir, name, chosen)), provider);
 }
 
-/** Opens both models; a provider that cannot load is named and the CPU takes its place. Never throws for a model. */
-export async function openLadder(options: OpenLadderOptions): Promise<OpenedLadder> {
-  const problems: string[] = [];
-  const main = await tryOpen(options, MAIN_RANKER, options.provider, problems);
-  // The light model is what serves when the device is in trouble: it stays on the CPU.
-  const light = await tryOpen(options, LIGHT_RANKER, 'cpu', problems);
-  const models = [main, light].flatMap((ranker) => (ranker ? [`${ranker.model} on ${ranker.provider}`] : []));
-  return { ladder: new RankerLadder({ main, light }), problems, models };
-}
-
-async function tryOpen(
-  { modelsDir, tower }: OpenLadderOptions,
+/**
+ * Opens a version for serving; a provider that cannot load is named in `problems` and the CPU takes its place, and so
+ * is a version of another post space that can be served all the same.
+ * @throws what loading and verifying throw; FeedrankError(corrupt_artifact) for a version of another post space whose
+ * features read single coordinates.
+ */
+export async function openServable(
+  source: RankerSource,
   name: string,
-  provider: Provider,
+  version: string,
   problems: string[],
-): Promise<OnnxRanker | null> {
+): Promise<OnnxRanker> {
+  const { modelsDir, provider, tower } = source;
   let ranker: OnnxRanker;
   try {
-    ranker = await openRanker(modelsDir, name, provider);
+    ranker = await openRanker(modelsDir, name, provider, version);
   } catch (error) {
-    problems.push(messageOf(error));
     const providerFailed =
       error instanceof FeedrankError && error.code === 'unavailable' && provider !== 'cpu';
-    return providerFailed ? tryOpen({ modelsDir, tower, provider }, name, 'cpu', problems) : null;
+    if (!providerFailed) throw error;
+    problems.push(messageOf(error));
+    return openServable({ ...source, provider: 'cpu' }, name, version, problems);
   }
   if (tower === undefined || ranker.tower === undefined || ranker.tower === tower) return ranker;
+  const mismatch = `model ${ranker.model}: trained on ${ranker.tower}, the catalogue has ${tower}`;
   if (ranker.needsTower) {
-    problems.push(
-      `model ${ranker.model}: trained on ${ranker.tower}, the catalogue has ${tower}; not served`,
-    );
     await ranker.release();
-    return null;
+    throw new FeedrankError('corrupt_artifact', `${mismatch}; not served`);
   }
-  problems.push(
-    `model ${ranker.model}: trained on ${ranker.tower}, the catalogue has ${tower}; train it again`,
-  );
+  problems.push(`${mismatch}; train it again`);
   return ranker;
 }

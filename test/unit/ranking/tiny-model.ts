@@ -4,6 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { compilePlan } from '../../../src/features/feature-schema.ts';
 import { HEADS } from '../../../src/vocabulary.ts';
+import { onnxBytes } from './onnx-writer.ts';
 
 export interface TinyModel {
   name?: string;
@@ -28,7 +29,15 @@ export async function writeTinyModel(dir: string, options: TinyModel = {}): Prom
     // A list that the code refuses: the width does not matter, the file is never run.
   }
   const weights = options.weights ?? defaultWeights(width, HEADS.length);
-  const onnx = model(width, HEADS.length, weights);
+  const onnx = onnxBytes({
+    width,
+    heads: HEADS.length,
+    nodes: [
+      { inputs: ['features', 'weights'], output: 'logits', operator: 'MatMul' },
+      { inputs: ['logits'], output: 'probabilities', operator: 'Sigmoid' },
+    ],
+    matrices: [{ name: 'weights', dims: [width, HEADS.length], values: weights }],
+  });
   const input = Float32Array.from({ length: width }, (_, i) => ((i % 5) - 2) / 4);
   const expected = HEADS.map((_, h) => {
     let logit = 0;
@@ -71,64 +80,4 @@ export async function writeTinyModel(dir: string, options: TinyModel = {}): Prom
 
 function defaultWeights(width: number, heads: number): Float32Array {
   return Float32Array.from({ length: width * heads }, (_, i) => Math.sin(i * 1.7) * 0.6);
-}
-
-// ---------------------------------------------------------------- the little of protobuf that onnx.proto3 needs
-
-function varint(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  while (rest > 0x7f) {
-    bytes.push((rest & 0x7f) | 0x80);
-    rest >>>= 7;
-  }
-  bytes.push(rest);
-  return bytes;
-}
-
-function number(field: number, value: number): Buffer {
-  return Buffer.from([...varint(field << 3), ...varint(value)]);
-}
-
-function bytes(field: number, value: Uint8Array | string): Buffer {
-  const data = Buffer.from(value as string);
-  return Buffer.concat([Buffer.from([...varint((field << 3) | 2), ...varint(data.length)]), data]);
-}
-
-function message(field: number, ...parts: Buffer[]): Buffer {
-  return bytes(field, Buffer.concat(parts));
-}
-
-const FLOAT = 1;
-
-function matrixInfo(field: number, name: string, columns: number): Buffer {
-  const rows = message(1, bytes(2, 'N'));
-  const shape = message(2, rows, message(1, number(1, columns)));
-  return message(field, bytes(1, name), message(2, message(1, number(1, FLOAT), shape)));
-}
-
-function node(inputs: string[], output: string, operator: string): Buffer {
-  return message(1, ...inputs.map((input) => bytes(1, input)), bytes(2, output), bytes(4, operator));
-}
-
-function model(width: number, heads: number, weights: Float32Array): Buffer {
-  const raw = new Uint8Array(weights.buffer, weights.byteOffset, weights.byteLength);
-  const initializer = message(
-    5,
-    number(1, width),
-    number(1, heads),
-    number(2, FLOAT),
-    bytes(8, 'weights'),
-    bytes(9, raw),
-  );
-  const graph = message(
-    7,
-    node(['features', 'weights'], 'logits', 'MatMul'),
-    node(['logits'], 'probabilities', 'Sigmoid'),
-    bytes(2, 'tiny'),
-    initializer,
-    matrixInfo(11, 'features', width),
-    matrixInfo(12, 'probabilities', heads),
-  );
-  return Buffer.concat([number(1, 8), graph, message(8, bytes(1, ''), number(2, 18))]);
 }

@@ -1,0 +1,299 @@
+// The life of a ranker in this replica: watches the registry, has new versions checked, opens them in the workers, and
+// moves a trial on or back by its gates. The state is in the registry, so replicas that share it agree.
+import type { ModelAdmin } from './api/app-context.ts';
+import { FeedrankError, messageOf } from './errors.ts';
+import type { ExperimentsFile } from './experiments-file.ts';
+import type { ModelChoices } from './model-choice.ts';
+import { ArmEvidence } from './ranking/lifecycle/arm-evidence.ts';
+import { judgeProbation, type Verdict } from './ranking/lifecycle/gates.ts';
+import type { RolloutConfig } from './ranking/lifecycle/rollout-config.ts';
+import { promote, rollBack, startTrial } from './ranking/lifecycle/stage-changes.ts';
+import { type HistoryEntry, readHistory, type Trial } from './ranking/lifecycle/stage-file.ts';
+import { TrialEvidence } from './ranking/lifecycle/trial-evidence.ts';
+import { LIGHT_RANKER, MAIN_RANKER, readCurrent, versionsOf } from './ranking/model-registry.ts';
+import { type OtherRefusal, RegistryView } from './registry-view.ts';
+import type { RolloutMetrics } from './rollout-metrics.ts';
+import { type RolloutMode, type RolloutStatus, rolloutStatus, stagedModels } from './rollout-status.ts';
+import type { Refusal, ServingModels } from './serving-models.ts';
+import type { VersionChecks } from './version-checks.ts';
+
+export interface ModelRolloutOptions {
+  modelsDir: string;
+  /** `auto`: a new version goes through shadow and canaries to promotion by itself; `manual`: an operator moves it. */
+  mode: RolloutMode;
+  config: RolloutConfig;
+  models: ServingModels;
+  choices: ModelChoices;
+  checks: VersionChecks;
+  experiments: ExperimentsFile;
+  metrics: RolloutMetrics;
+  pollMs: number;
+  /** What was refused of other artifacts, for the history. */
+  refusals(): OtherRefusal[];
+  log(level: 'info' | 'warn', details: object, message: string): void;
+}
+
+type StageRequest = Parameters<ModelAdmin['move']>[0];
+
+export class ModelRollout implements ModelAdmin {
+  readonly #options: ModelRolloutOptions;
+  readonly #registry: RegistryView;
+  #problem: string | null = null;
+  #timer: NodeJS.Timeout | undefined;
+  #checking: Promise<void> | undefined;
+  #again = false;
+  #closed = false;
+
+  constructor(options: ModelRolloutOptions) {
+    this.#options = options;
+    this.#registry = new RegistryView(options);
+    options.metrics.watch(() => {
+      const { choices, models } = options;
+      const gates = choices.trial?.figures().verdict.gates ?? [];
+      const trial = choices.trial ? `${MAIN_RANKER}@${choices.trial.trial.version}` : '';
+      return { models: stagedModels(models, choices.trial?.trial ?? null), trial, gates };
+    });
+  }
+
+  /**
+   * Opens what serves in every worker: the promoted version, else the best one below it that opens. In `auto` mode it
+   * is checked before, like any other.
+   */
+  async open(): Promise<void> {
+    const { modelsDir, mode, models, checks, experiments } = this.#options;
+    const registry = this.#registry;
+    await experiments.check();
+    await registry.read().catch((error) => this.#fail(error));
+    const light = await registry.targetOf(
+      LIGHT_RANKER,
+      (await versionsOf(modelsDir, LIGHT_RANKER)).at(-1) ?? null,
+    );
+    const refused = new Map<string, Refusal>();
+    for (const version of [...(await registry.startOrder()), null]) {
+      const reason = version === null || mode === 'manual' ? null : await checks.reason(MAIN_RANKER, version);
+      const bad =
+        version !== null && reason !== null
+          ? [{ name: MAIN_RANKER, version, reason }]
+          : await models.apply({ serving: version, light, others: [] });
+      for (const one of bad) refused.set(`${one.name}@${one.version}`, one);
+      if (reason === null && models.serving === version) break;
+    }
+    for (const one of refused.values()) await registry.refuse(one);
+    if (models.serving === null || models.light === null) {
+      this.#options.log('warn', { problems: this.problems }, 'not every model serves as configured');
+    }
+    this.#schedule();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#checking;
+  }
+
+  /** Looks at the registry and the gates now; never rejects. */
+  check(): Promise<void> {
+    if (this.#checking) this.#again = true;
+    this.#checking ??= this.#run().finally(() => {
+      this.#checking = undefined;
+    });
+    return this.#checking;
+  }
+
+  /** What a ready check must name; empty = the promoted models serve as configured. */
+  get problems(): string[] {
+    const { models, experiments } = this.#options;
+    const missing = [
+      ...(models.serving === null ? [`model ${MAIN_RANKER}: no version can serve`] : []),
+      ...(models.light === null ? [`model ${LIGHT_RANKER}: no version can serve`] : []),
+    ];
+    return [...missing, ...models.problems, this.#problem, experiments.error].filter((one) => one !== null);
+  }
+
+  status(): RolloutStatus {
+    const { mode, models, choices, experiments } = this.#options;
+    const { state, versions, bad } = this.#registry;
+    return rolloutStatus({
+      mode,
+      models,
+      trial: choices.trial,
+      state,
+      versions,
+      bad,
+      experiments: experiments.current,
+      problems: this.problems,
+    });
+  }
+
+  history(limit: number): Promise<HistoryEntry[]> {
+    return readHistory(this.#options.modelsDir, limit);
+  }
+
+  /**
+   * Moves the ranker as an operator asks; a version is checked before.
+   * @throws FeedrankError(conflict) with the reason why a version cannot serve; (invalid_input | not_found | locked |
+   * unavailable) as the registry says.
+   */
+  async move(request: StageRequest): Promise<RolloutStatus> {
+    const { modelsDir, checks, models } = this.#options;
+    const { action, version = '', share = 0, reason } = request;
+    const move = { modelsDir, name: MAIN_RANKER, by: 'operator' };
+    if (action === 'rollback') {
+      await rollBack(move, reason ?? 'asked for by the operator', request.version);
+    } else {
+      if (!(await versionsOf(modelsDir, MAIN_RANKER)).includes(version)) {
+        throw new FeedrankError('not_found', `there is no ${MAIN_RANKER}@${version}`);
+      }
+      const refusal = models.isOpen(version) ? null : await checks.reason(MAIN_RANKER, version);
+      if (refusal !== null) throw new FeedrankError('conflict', refusal);
+      this.#registry.forgive(version);
+      if (action === 'promote') await promote(move, version, reason === undefined ? {} : { reason });
+      else await startTrial(move, version, action, share);
+    }
+    await this.check();
+    return this.status();
+  }
+
+  #schedule(): void {
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => void this.check().finally(() => this.#schedule()), this.#options.pollMs);
+    this.#timer.unref();
+  }
+
+  async #run(): Promise<void> {
+    do {
+      this.#again = false;
+      try {
+        await this.#step();
+        this.#problem = null;
+      } catch (error) {
+        this.#fail(error);
+      }
+    } while (this.#again && !this.#closed);
+  }
+
+  #fail(error: unknown): void {
+    const reason = messageOf(error);
+    if (reason !== this.#problem) this.#options.log('warn', { reason }, 'the models could not be checked');
+    this.#problem = reason;
+  }
+
+  async #step(): Promise<void> {
+    const { mode, models, choices, experiments, refusals } = this.#options;
+    const registry = this.#registry;
+    await experiments.check();
+    const { error } = experiments;
+    await registry.noteOthers([
+      ...refusals(),
+      ...(error === null
+        ? []
+        : [{ kind: 'experiments', name: 'experiments', version: 'file', reason: error } as const]),
+    ]);
+    await registry.read();
+    if (mode === 'auto') await this.#takeNewest();
+    const serving = await registry.sound(
+      MAIN_RANKER,
+      await registry.targetOf(MAIN_RANKER, models.serving),
+      models.serving,
+    );
+    const light = await registry.sound(
+      LIGHT_RANKER,
+      await registry.targetOf(LIGHT_RANKER, models.light),
+      models.light,
+    );
+    const trial = await registry.activeTrial(serving);
+    const arms = (experiments.current?.arms ?? []).flatMap(({ ranker }) =>
+      ranker === undefined ? [] : [ranker],
+    );
+    const others = new Set<string>(trial ? [trial.version] : []);
+    for (const version of arms) if (await registry.sound(MAIN_RANKER, version, null)) others.add(version);
+    const { previous } = registry.state;
+    // The way back stays open, for sessions that began on it too.
+    if (previous !== null && models.isOpen(previous) && !registry.bad.has(previous)) others.add(previous);
+    if (serving !== null) others.delete(serving);
+    const before = models.serving;
+    if (trial === null || choices.trial?.trial.version !== trial.version) choices.trial = null;
+    if (models.serving !== serving || models.light !== light || !models.holds([...others])) {
+      for (const one of await models.apply({ serving, light, others: [...others] }))
+        await registry.refuse(one);
+    }
+    if (models.serving !== before) {
+      this.#options.log('info', { serving: models.serving, before }, 'another ranker serves');
+    }
+    this.#watch(trial);
+    await this.#judge();
+  }
+
+  /** Evidence begins anew with each stage of each trial. */
+  #watch(trial: Trial | null): void {
+    const { choices, models, config } = this.#options;
+    if (trial === null || !models.isOpen(trial.version)) choices.trial = null;
+    else if (JSON.stringify(choices.trial?.trial) !== JSON.stringify(trial)) {
+      choices.trial = new TrialEvidence(MAIN_RANKER, trial, config);
+      this.#options.log('info', trial, 'a ranker is on trial');
+    }
+    const { promotedAtMs, previous } = this.#registry.state;
+    const { serving } = models;
+    const isNew = promotedAtMs !== null && Date.now() - promotedAtMs < config.schedule.probationMs;
+    if (!isNew || previous === null || serving === null) choices.probation = null;
+    else if (choices.probation?.version !== serving) {
+      choices.probation = { version: serving, evidence: new ArmEvidence() };
+    }
+  }
+
+  async #judge(): Promise<void> {
+    const { modelsDir, mode, choices, config } = this.#options;
+    const { trial: evidence, probation } = choices;
+    if (probation) {
+      const verdict = judgeProbation(probation.evidence.figures(), config.gates);
+      if (verdict.outcome === 'roll_back') return this.#rollBack(probation.version, verdict);
+    }
+    if (!evidence) return;
+    const { trial } = evidence;
+    const { verdict } = evidence.figures();
+    if (verdict.outcome === 'roll_back') return this.#rollBack(trial.version, verdict, trial.sinceMs);
+    const isOver = Date.now() - trial.sinceMs >= config.schedule.minStageMs;
+    if (verdict.outcome === 'wait' || mode === 'manual' || !isOver) return;
+    const move = { modelsDir, name: MAIN_RANKER, by: 'auto' };
+    const next = evidence.next();
+    const entry =
+      next === 'promote'
+        ? await promote(move, trial.version, { expected: trial, reason: 'every gate passed' })
+        : await startTrial(move, trial.version, next.stage, next.share, trial);
+    if (entry) this.#options.log('info', entry, 'a ranker moved on');
+    this.#again = true;
+  }
+
+  async #rollBack(version: string, { reason, gates }: Verdict, sinceMs?: number): Promise<void> {
+    const { modelsDir, choices, metrics } = this.#options;
+    const gate = gates.find(({ status }) => status === 'fail')?.gate ?? 'unknown';
+    // In force here before the registry is asked, and even when it cannot be written.
+    choices.trial = null;
+    choices.probation = null;
+    this.#registry.markBad(version, reason ?? gate);
+    metrics.rollbacks.inc({ reason: gate });
+    this.#options.log('warn', { version, reason }, 'a ranker was rolled back');
+    this.#again = true;
+    await rollBack({ modelsDir, name: MAIN_RANKER, by: 'auto' }, reason ?? gate, version, sinceMs);
+  }
+
+  /** `auto`: the newest version that nobody has tried goes into shadow. */
+  async #takeNewest(): Promise<void> {
+    const { modelsDir, models, checks } = this.#options;
+    const registry = this.#registry;
+    const { trial, refused } = registry.state;
+    const newest = registry.versions.findLast(
+      (version) => !Object.hasOwn(refused, version) && !registry.bad.has(version),
+    );
+    if (trial !== null || models.serving === null || newest === undefined) return;
+    if (Number(newest) <= Number(models.serving) || (await readCurrent(modelsDir, MAIN_RANKER)) === newest)
+      return;
+    if (!(await checks.settled(MAIN_RANKER, newest))) return;
+    if ((await registry.sound(MAIN_RANKER, newest, null)) === null) {
+      this.#again = true;
+      return;
+    }
+    await startTrial({ modelsDir, name: MAIN_RANKER, by: 'auto' }, newest, 'shadow', 0, 'none');
+    await registry.read();
+  }
+}

@@ -1,0 +1,213 @@
+// Two replicas' coordinators over one registry, without workers: a shelf in this thread stands for them.
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Registry } from 'prom-client';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { FeedAnswer } from '../../src/contracts.ts';
+import { ExperimentsFile } from '../../src/experiments-file.ts';
+import { compilePlan } from '../../src/features/feature-schema.ts';
+import { ModelChoices } from '../../src/model-choice.ts';
+import { ModelRollout, type ModelRolloutOptions } from '../../src/model-rollout.ts';
+import { parseRolloutConfig } from '../../src/ranking/lifecycle/rollout-config.ts';
+import { type RankerPlan, RankerShelf } from '../../src/ranking/ranker-shelf.ts';
+import { DEFAULT_WEIGHTS } from '../../src/ranking/value-model.ts';
+import { createRolloutMetrics } from '../../src/rollout-metrics.ts';
+import { ServingModels } from '../../src/serving-models.ts';
+import { VersionChecks } from '../../src/version-checks.ts';
+import { HEADS } from '../../src/vocabulary.ts';
+import { TINY_FEATURES, writeTinyModel } from './ranking/tiny-model.ts';
+
+let dir: string;
+let replicas: { rollout: ModelRollout; shelf: RankerShelf }[];
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'feedrank-rollout-'));
+  replicas = [];
+  await writeTinyModel(dir, { name: 'ranker-light' });
+  await writeTinyModel(dir);
+});
+
+afterEach(async () => {
+  for (const { rollout, shelf } of replicas) {
+    await rollout.close();
+    await shelf.apply({ serving: null, light: null, others: [] });
+  }
+  await rm(dir, { recursive: true });
+});
+
+async function replica(options: Partial<ModelRolloutOptions> = {}) {
+  const shelf = new RankerShelf({ modelsDir: dir, provider: 'cpu' });
+  const pool = {
+    broadcast: async (_kind: string, plan: unknown) => [await shelf.apply(plan as RankerPlan)],
+    background: () => null,
+  };
+  const models = new ServingModels(pool);
+  const experiments = new ExperimentsFile(undefined);
+  const metrics = createRolloutMetrics(new Registry());
+  const choices: ModelChoices = new ModelChoices({
+    models,
+    experiments,
+    weights: DEFAULT_WEIGHTS,
+    pool,
+    metrics,
+    authorOf: () => null,
+    onFailure: () => {},
+  });
+  const rollout = new ModelRollout({
+    modelsDir: dir,
+    mode: 'manual',
+    config: parseRolloutConfig({ schedule: { minStageMs: 0 } }),
+    models,
+    choices,
+    checks: new VersionChecks(dir, { rows: 1000, budgetMs: 60_000 }),
+    experiments,
+    metrics,
+    // The tests look when they want to.
+    pollMs: 3_600_000,
+    refusals: () => [],
+    log: () => {},
+    ...options,
+  });
+  await rollout.open();
+  replicas.push({ rollout, shelf });
+  return { rollout, choices, models };
+}
+
+/** An answer of the ladder after the main ranker gave NaN. */
+const FAILED = {
+  model: 'ranker-light@1',
+  degraded: ['ranker_failed'],
+  failures: ['ranker@2 gave NaN for click'],
+  stageMs: {},
+} as unknown as FeedAnswer;
+
+describe('model rollout', () => {
+  it('starts with the best version that opens, and records why a higher one does not', async () => {
+    await writeFile(join(await writeTinyModel(dir, { version: '2' }), 'model.onnx'), 'torn');
+    const { rollout, models } = await replica();
+    expect(models.serving).toBe('1');
+    expect((await rollout.history(10))[0]).toMatchObject({ version: '2', action: 'refused' });
+    expect(rollout.status().versions[0].refused).toContain('model.onnx');
+    const restarted = await replica();
+    expect(restarted.models.serving).toBe('1');
+    expect(restarted.rollout.status().versions[0].refused, 'the reason survives a restart').toContain(
+      'model.onnx',
+    );
+  });
+
+  it('checks what it starts with in auto mode, like any other version', async () => {
+    const width = compilePlan(TINY_FEATURES).width;
+    await writeTinyModel(dir, { version: '2', weights: new Float32Array(width * HEADS.length) });
+    const { rollout, models } = await replica({ mode: 'auto' });
+    expect(models.serving).toBe('1');
+    expect((await rollout.history(1))[0].reason).toContain('gives every candidate the same probabilities');
+  });
+
+  it('starts without its state when that is damaged, and says so', async () => {
+    await writeFile(join(dir, 'rollout.json'), '{"revision":');
+    const { rollout, models } = await replica();
+    expect(models.serving).toBe('1');
+    expect(rollout.problems.join()).toContain('rollout.json');
+  });
+
+  it('does not take a newcomer for what is promoted, however high its number', async () => {
+    const { rollout, models } = await replica();
+    await writeTinyModel(dir, { version: '7' });
+    await rollout.check();
+    expect(models.serving).toBe('1');
+    expect(rollout.status().versions).toEqual([{ version: '7', refused: null }]);
+  });
+
+  it('agrees with the other replicas of the registry', async () => {
+    await writeTinyModel(dir, { version: '2' });
+    await writeFile(join(dir, 'ranker', 'current'), '1\n');
+    const [a, b] = [await replica(), await replica()];
+    await a.rollout.move({ action: 'canary', version: '2', share: 0.3 });
+    await b.rollout.check();
+    const users = Array.from({ length: 200 }, (_, i) => `user-${i}`);
+    const versions = (one: typeof a) =>
+      users.map((user) => {
+        const choice = one.choices.choose(user);
+        choice.done();
+        return `${choice.version}+${choice.arm}`;
+      });
+    expect(versions(b)).toEqual(versions(a));
+    expect(new Set(versions(a))).toEqual(new Set(['1+null', '2+canary']));
+    await b.rollout.move({ action: 'promote', version: '2' });
+    await a.rollout.check();
+    expect([a.models.serving, b.models.serving]).toEqual(['2', '2']);
+    await a.rollout.move({ action: 'rollback', reason: 'no' });
+    await b.rollout.check();
+    expect([a.models.serving, b.models.serving]).toEqual(['1', '1']);
+  });
+
+  it('rolls a canary back when its answers fail, and refuses it from then on', async () => {
+    await writeTinyModel(dir, { version: '2' });
+    await writeFile(join(dir, 'ranker', 'current'), '1\n');
+    const { rollout, choices } = await replica();
+    await rollout.move({ action: 'canary', version: '2', share: 0.5 });
+    for (let i = 0; i < 20; i++) {
+      const choice = choices.choose(`user-${i}`);
+      if (choice.group === 'canary') choices.answered(choice, FAILED);
+      choice.done();
+    }
+    await rollout.check();
+    expect(rollout.status()).toMatchObject({ trial: null, serving: { ranker: '1' } });
+    expect((await rollout.history(1))[0].reason).toMatch(/errors.*gave NaN/);
+    expect(choices.choose('user-1').version).toBe('1');
+  });
+
+  it('goes back from a promoted version that fails on probation', async () => {
+    await writeTinyModel(dir, { version: '2' });
+    await writeFile(join(dir, 'ranker', 'current'), '1\n');
+    const { rollout, choices, models } = await replica();
+    await rollout.move({ action: 'promote', version: '2' });
+    for (let i = 0; i < 5; i++) {
+      const choice = choices.choose(`user-${i}`);
+      choices.answered(choice, FAILED);
+      choice.done();
+    }
+    await rollout.check();
+    expect(models.serving).toBe('1');
+    expect((await rollout.history(1))[0]).toMatchObject({ version: '2', action: 'rolled_back', by: 'auto' });
+  });
+
+  it('keeps a feed on the version that began it while that is open', async () => {
+    await writeTinyModel(dir, { version: '2' });
+    await writeFile(join(dir, 'ranker', 'current'), '1\n');
+    const { rollout, choices } = await replica();
+    await rollout.move({ action: 'promote', version: '2' });
+    const chosen = (preferred?: string) => {
+      const choice = choices.choose('reader', preferred);
+      choice.done();
+      return choice.version;
+    };
+    expect([chosen(), chosen('ranker@1'), chosen('ranker@9'), chosen('trending')]).toEqual([
+      '2',
+      '1',
+      '2',
+      '2',
+    ]);
+  });
+
+  it('puts what served back when a version that cannot serve is promoted by hand', async () => {
+    const { rollout, models } = await replica();
+    await cp(join(dir, 'ranker', '1'), join(dir, 'ranker', '2'), { recursive: true });
+    await writeFile(join(dir, 'ranker', 'current'), '2\n');
+    await rollout.check();
+    expect(models.serving).toBe('1');
+    expect((await rollout.history(1))[0]).toMatchObject({
+      version: '2',
+      action: 'refused',
+      reason: expect.stringContaining('its manifest is that of ranker@1'),
+    });
+    await expect(rollout.move({ action: 'promote', version: '2' })).rejects.toMatchObject({
+      code: 'conflict',
+    });
+    await writeFile(join(dir, 'ranker', 'current'), '2\n');
+    await rollout.check();
+    expect((await readFile(join(dir, 'ranker', 'current'), 'utf8')).trim(), 'however often').toBe('1');
+    expect((await replica()).models.serving).toBe('1');
+  });
+});
