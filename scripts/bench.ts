@@ -3,8 +3,11 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { readConfig } from '../src/config.ts';
 import { benchFeed } from './bench/feed.ts';
+import { benchFreshness } from './bench/freshness.ts';
+import { benchIngest } from './bench/ingest.ts';
 import { openKernelWorld } from './bench/kernel-world.ts';
 import { machine } from './bench/machine.ts';
+import { benchOnlineState } from './bench/online-state.ts';
 import { performancePage } from './bench/performance-page.ts';
 import { type BenchReport, printReport } from './bench/report.ts';
 import type { Comparison } from './bench/rounds.ts';
@@ -15,7 +18,10 @@ const KERNELS = ['ann', 'exact', 'encode', 'rank', 'rerank', 'build'] as const;
 const NAMES = [...KERNELS, 'feed', 'all'] as const;
 type Name = (typeof NAMES)[number];
 
-const HELP = `usage: npm run bench -- ${NAMES.join('|')} [flags]
+/** Of their own: they need PostgreSQL and Redis, which they start, and are not part of `all`. */
+const LIVE = { ingest: benchIngest, freshness: benchFreshness, 'online-state': benchOnlineState };
+
+const HELP = `usage: npm run bench -- ${[...NAMES, ...Object.keys(LIVE)].join('|')} [flags]
 
   ann     each search at its calibrated setting, beside hnswlib's own call; recall against the exact scan
   exact   the scan, beside reading the same bytes
@@ -25,9 +31,14 @@ const HELP = `usage: npm run bench -- ${NAMES.join('|')} [flags]
   build   the graph's insertion, beside hnswlib's own
   feed    whole requests against the service in its own process, beside GET /health/live
   all     all of these
+  ingest     events that one replica commits to PostgreSQL, in batches of 100 and one by one
+  freshness  from a write's answer to its effect on two replicas, under load
+  online-state  memory of --users users in Redis, by part, and how fast they are written
 
   --posts N,N         sizes of the worlds (default 100000,1000000); built once, then reused
   --users N           users of each world (default 5000)
+  --seconds N         length of a phase of ingest or freshness (default 15)
+  --no-updater        ingest: without an updater beside it
   --requests N        requests of a round of feed, one client, one at a time (default 1000)
   --rounds N          rounds; the figures are medians over them (default 7)
   --seed S            seed of the worlds (default 1)
@@ -89,15 +100,31 @@ async function main(): Promise<void> {
       seed: { type: 'string', default: '1' },
       cache: { type: 'string', default: '.cache/bench' },
       'ef-construction': { type: 'string', default: '100' },
+      seconds: { type: 'string', default: '15' },
+      'no-updater': { type: 'boolean', default: false },
       json: { type: 'string' },
       markdown: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return console.log(HELP);
+  if (positionals.length === 1 && Object.hasOwn(LIVE, positionals[0])) {
+    const options = {
+      seconds: whole('--seconds', values.seconds, 1, 3600),
+      users: whole('--users', values.users, 10, 1_000_000),
+      posts: 2000,
+      updater: !values['no-updater'],
+    };
+    const live = await LIVE[positionals[0] as keyof typeof LIVE](options);
+    console.log(JSON.stringify(live, null, 2));
+    if (values.json) writeFileSync(values.json, `${JSON.stringify(live, null, 2)}\n`);
+    return;
+  }
   const [name] = positionals as Name[];
   if (positionals.length !== 1 || !NAMES.includes(name)) {
-    throw new Error(`expected one of ${NAMES.join(', ')}, got '${positionals.join(' ')}'`);
+    throw new Error(
+      `expected one of ${[...NAMES, ...Object.keys(LIVE)].join(', ')}, got '${positionals.join(' ')}'`,
+    );
   }
   const plan: Plan = {
     sizes: values.posts.split(',').map((text) => whole('--posts', text, 1000, 9_000_000)),

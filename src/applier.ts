@@ -1,14 +1,32 @@
 // Applies committed changes: to this replica's catalogue (posts, deletes, counters) and to the users' online state.
-// Every step is idempotent except counters, which only the follower applies, once per position.
-import type { Change, Edge, EngagementEvent, Post, PostStore, StateStore, UserStore } from './contracts.ts';
-import { deadlineIn } from './deadline.ts';
+// Idempotent: users and edges are read as they are now, histories merge by event time, counters add each change once.
+import type {
+  Change,
+  EngagementEvent,
+  EventStore,
+  HistoryEntry,
+  Post,
+  PostStore,
+  StateStore,
+} from './contracts.ts';
+import { type Deadline, deadlineIn } from './deadline.ts';
+import { FeedrankError } from './errors.ts';
 import { hash64 } from './hashing.ts';
-import { historyEntry } from './hydrate.ts';
+import { historyEntry, historyFrom, type StoredUser } from './hydrate.ts';
+import type { SequenceWindow } from './sequence-window.ts';
 import type { UserEmbedder } from './user-embedder.ts';
+import { HISTORY_LIMIT, SEEN_LIMIT } from './vocabulary.ts';
 
 const STORE_TIMEOUT_MS = 5000;
 /** Events applied by this replica right after their commit; the follower does not apply their user part again. */
 const RECENT_EVENTS = 50_000;
+/**
+ * Events that are applied right after their commit at a time, so that their user's next request sees them. More come
+ * from bulk loads: these are left to the change feed, which works them off in batches and holds no answer up.
+ */
+const APPLIED_AT_ONCE = 16;
+/** Users read in one statement. */
+const USERS_PER_READ = 100;
 
 /** The writable side of a catalogue that the applier needs. */
 export interface LiveTable {
@@ -19,11 +37,23 @@ export interface LiveTable {
   setFollower(authorId: string, delta: number): void;
 }
 
+/** Reads of the SQL store as it is now. */
+export interface ApplierSource {
+  getPosts: PostStore['getPosts'];
+  recentEvents: EventStore['recentEvents'];
+  /** In the order of the ids; null where nothing is known of the user. */
+  getUsers(ids: readonly string[], deadline: Deadline): Promise<(StoredUser | null)[]>;
+  /** Newest like and un-like of each pair, unix ms; null = none. */
+  likesOf(
+    pairs: readonly { userId: string; postId: string }[],
+    deadline: Deadline,
+  ): Promise<{ likedAt: number | null; unlikedAt: number | null }[]>;
+}
+
 export interface ApplierOptions {
-  posts: Pick<PostStore, 'getPosts'>;
-  users: Pick<UserStore, 'getUser'>;
+  source: ApplierSource;
   state: StateStore;
-  embedder: UserEmbedder;
+  embedder: Pick<UserEmbedder, 'refresh'>;
   embedPosts: (posts: Post[]) => Promise<Float32Array>;
   dim: number;
   /** Called for each change, before it is applied: caches drop what it touches. */
@@ -33,39 +63,58 @@ export interface ApplierOptions {
 export class Applier {
   readonly #options: ApplierOptions;
   readonly #recent = new Set<string>();
+  #pendingEvents = 0;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
   }
 
-  /** Right after a commit on this replica: posts and deletes into `tables`, and all of the user state. */
+  /**
+   * Right after a commit on this replica: posts and deletes into `tables`, and all of the user state.
+   * @throws FeedrankError `overloaded` when there are too many events: the change feed applies these.
+   */
   async applyNow(changes: readonly Change[], tables: readonly LiveTable[]): Promise<void> {
-    for (const change of changes) {
-      this.#options.onChange(change);
-      if (change.kind === 'event') this.#remember(change.event);
-    }
+    for (const change of changes) this.#options.onChange(change);
     await this.#applyPosts(changes, tables);
-    await this.#applyUsers(changes);
+    const events = changes.filter((change) => change.kind === 'event');
+    if (this.#pendingEvents + events.length > APPLIED_AT_ONCE) {
+      await this.applyUsers(changes.filter((change) => change.kind !== 'event'));
+      throw new FeedrankError('overloaded', 'events are applied by the change feed');
+    }
+    this.#pendingEvents += events.length;
+    try {
+      await this.applyUsers(changes);
+      for (const { event } of events) this.#remember(event);
+    } finally {
+      this.#pendingEvents -= events.length;
+    }
   }
 
-  /** From the change feed, in commit order: posts, deletes and counters into `table`, other replicas' user state. */
-  async applyFromFeed(changes: readonly Change[], table: LiveTable, userState: boolean): Promise<void> {
+  /**
+   * From a change feed, in its order: posts, deletes and counters into `table`.
+   * @param counted which changes are in the table's counters already.
+   */
+  async applyFromFeed(changes: readonly Change[], table: LiveTable, counted: SequenceWindow): Promise<void> {
     for (const change of changes) this.#options.onChange(change);
     await this.#applyPosts(changes, [table]);
     for (const change of changes) {
-      if (change.kind === 'event') {
+      if (change.kind !== 'event' && change.kind !== 'followers') continue;
+      if (change.seq === undefined || !counted.add(change.seq)) continue;
+      if (change.kind === 'followers') {
+        table.setFollower(change.authorId, change.delta);
+      } else {
         const key = hash64(change.event.postId);
         const row = table.rowOf(key.lo, key.hi);
         if (row >= 0) table.addEngagement(row, change.event);
-      } else if (change.kind === 'edge' && change.edge.kind === 'follow') {
-        table.setFollower(change.edge.target, change.on ? 1 : -1);
       }
     }
-    if (!userState) return;
-    const foreign = changes.filter(
-      (change) => change.kind !== 'event' || !this.#recent.has(eventKey(change.event)),
+  }
+
+  /** The users' part of a feed's changes, but for the events that this replica applied right after their commit. */
+  async applyForeignUsers(changes: readonly Change[]): Promise<void> {
+    await this.applyUsers(
+      changes.filter((change) => change.kind !== 'event' || !this.#recent.has(eventKey(change.event))),
     );
-    await this.#applyUsers(foreign);
   }
 
   async #applyPosts(changes: readonly Change[], tables: readonly LiveTable[]): Promise<void> {
@@ -91,56 +140,102 @@ export class Applier {
     }
   }
 
-  async #applyUsers(changes: readonly Change[]): Promise<void> {
+  /** The users' part: profiles, edges, erasures, histories, seen posts, vectors. */
+  async applyUsers(changes: readonly Change[]): Promise<void> {
     const { state } = this.#options;
-    const deadline = deadlineIn(STORE_TIMEOUT_MS);
     const events = new Map<string, EngagementEvent[]>();
-    const edged = new Set<string>();
-    const erased = new Set<string>();
+    const changed = new Set<string>();
     for (const change of changes) {
       if (change.kind === 'event') push(events, change.event.userId, change.event);
-      else if (change.kind === 'edge') edged.add(change.edge.userId);
-      else if (change.kind === 'user') await state.putState(change.user.id, { user: change.user }, deadline);
+      else if (change.kind === 'edge') changed.add(change.edge.userId);
+      else if (change.kind === 'user') changed.add(change.user.id);
       else if (change.kind === 'user_erased') {
-        erased.add(change.userId);
         events.delete(change.userId);
-        edged.delete(change.userId);
-        await state.eraseState(change.userId, deadline);
+        changed.delete(change.userId);
+        await state.eraseState(change.userId, deadlineIn(STORE_TIMEOUT_MS));
       }
     }
-    await Promise.all([...edged].map((userId) => this.#refreshEdges(userId)));
+    await this.#refreshUsers([...changed]);
     await this.#applyEngagements(events);
   }
 
-  async #refreshEdges(userId: string): Promise<void> {
-    const deadline = deadlineIn(STORE_TIMEOUT_MS);
-    const stored = await this.#options.users.getUser(userId, deadline);
-    const edges: Edge[] = stored?.edges ?? [];
-    await this.#options.state.putState(userId, { edges }, deadline);
+  /** Profile and edges as they are now: an older change that comes late cannot undo a newer one. */
+  async #refreshUsers(userIds: readonly string[]): Promise<void> {
+    const { source, state } = this.#options;
+    for (let at = 0; at < userIds.length; at += USERS_PER_READ) {
+      const ids = userIds.slice(at, at + USERS_PER_READ);
+      const deadline = deadlineIn(STORE_TIMEOUT_MS);
+      const stored = await source.getUsers(ids, deadline);
+      await Promise.all(
+        ids.map((userId, i) => {
+          const user = stored[i]?.user;
+          return state.putState(
+            userId,
+            { edges: stored[i]?.edges ?? [], ...(user ? { user } : {}) },
+            deadline,
+          );
+        }),
+      );
+    }
   }
 
   async #applyEngagements(byUser: Map<string, EngagementEvent[]>): Promise<void> {
     if (byUser.size === 0) return;
-    const { posts, state, embedder } = this.#options;
+    const { source, state, embedder } = this.#options;
     const deadline = deadlineIn(STORE_TIMEOUT_MS);
-    const ids = [...new Set([...byUser.values()].flat().map((event) => event.postId))];
-    const found = await posts.getPosts(ids, deadline);
+    const all = [...byUser.values()].flat();
+    const ids = [...new Set(all.map((event) => event.postId))];
+    const [found, unliked] = await Promise.all([
+      source.getPosts(ids, deadline),
+      this.#unliked(all, deadline),
+    ]);
     const postOf = new Map(ids.map((id, i) => [id, found[i]]));
     await Promise.all(
       [...byUser].map(async ([userId, events]) => {
-        const unliked = lastUnlikes(events);
-        const history = events.flatMap((event) => {
-          const post = postOf.get(event.postId);
-          const entry = post ? historyEntry(event, post) : null;
-          return entry && !(event.type === 'like' && unliked.has(event.postId)) ? [entry] : [];
-        });
-        const forget = [...unliked].map((postId) => ({ postId, type: 'like' as const }));
-        const seenIds = [...new Set(events.map((event) => event.postId))];
-        const seen = { postIds: seenIds, atMs: Math.max(...events.map((event) => event.at)) };
-        await state.putState(userId, { history, forget, seen }, deadline);
+        const dead = unliked.get(userId);
+        const history = newestEntries(events, postOf, dead);
+        for (const [postId, at] of dead ?? []) history.push(unlikeEntry(postId, at));
+        // What an un-like takes out of a full history makes room for an older entry.
+        if (dead) history.push(...(await this.#storedHistory(userId, deadline)));
+        await state.putState(userId, { history, seen: seenIn(events) }, deadline);
         // A failed vector is not a failed write: the next request computes it.
-        if (history.length > 0 || forget.length > 0) await embedder.refresh(userId).catch(() => {});
+        if (history.length > 0) await embedder.refresh(userId).catch(() => {});
       }),
+    );
+  }
+
+  /** By user, the posts among the liked and un-liked ones whose newest word is the un-like, with its time. */
+  async #unliked(
+    events: readonly EngagementEvent[],
+    deadline: Deadline,
+  ): Promise<Map<string, Map<string, number>>> {
+    const pairs = new Map<string, EngagementEvent>();
+    for (const event of events) {
+      if (event.type === 'like' || event.type === 'unlike')
+        pairs.set(`${event.userId} ${event.postId}`, event);
+    }
+    const asked = [...pairs.values()];
+    const likes = await this.#options.source.likesOf(asked, deadline);
+    const unliked = new Map<string, Map<string, number>>();
+    asked.forEach(({ userId, postId }, i) => {
+      const { likedAt, unlikedAt } = likes[i];
+      if (unlikedAt === null || (likedAt ?? Number.NEGATIVE_INFINITY) > unlikedAt) return;
+      const posts = unliked.get(userId);
+      if (posts) posts.set(postId, unlikedAt);
+      else unliked.set(userId, new Map([[postId, unlikedAt]]));
+    });
+    return unliked;
+  }
+
+  async #storedHistory(userId: string, deadline: Deadline): Promise<HistoryEntry[]> {
+    const { source } = this.#options;
+    const recent = await source.recentEvents(userId, HISTORY_LIMIT * 2, deadline);
+    const ids = [...new Set(recent.map((event) => event.postId))];
+    const found = await source.getPosts(ids, deadline);
+    const postOf = new Map(ids.map((id, i) => [id, found[i]]));
+    return historyFrom(
+      recent,
+      recent.map((event) => postOf.get(event.postId) ?? null),
     );
   }
 
@@ -153,15 +248,35 @@ export class Applier {
   }
 }
 
-/** Posts whose newest like or un-like in the batch, by event time, is the un-like. */
-function lastUnlikes(events: readonly EngagementEvent[]): Set<string> {
-  const last = new Map<string, EngagementEvent>();
+/** Takes out the like of the post, also one that comes later with an older time. Only post and time are of use. */
+function unlikeEntry(postId: string, at: number): HistoryEntry {
+  return { postId, authorId: postId, topic: '', type: 'unlike', at, dwellMs: 0 };
+}
+
+/** What of the events a history can take: one entry for each (post, type), the newest ones. */
+function newestEntries(
+  events: readonly EngagementEvent[],
+  postOf: Map<string, Post | null>,
+  dead: Map<string, number> | undefined,
+): HistoryEntry[] {
+  const newest = new Map<string, HistoryEntry>();
   for (const event of events) {
-    if (event.type !== 'like' && event.type !== 'unlike') continue;
-    const before = last.get(event.postId);
-    if (before === undefined || event.at >= before.at) last.set(event.postId, event);
+    const post = postOf.get(event.postId);
+    const entry = post ? historyEntry(event, post) : null;
+    if (entry === null || (event.type === 'like' && event.at <= (dead?.get(event.postId) ?? -1))) continue;
+    const key = `${event.type} ${event.postId}`;
+    const other = newest.get(key);
+    if (!other || entry.at > other.at) newest.set(key, entry);
   }
-  return new Set([...last.values()].filter((event) => event.type === 'unlike').map((event) => event.postId));
+  return [...newest.values()].sort((a, b) => b.at - a.at).slice(0, HISTORY_LIMIT);
+}
+
+/** The posts of the events that a state can keep as seen, each with its newest time. */
+function seenIn(events: readonly EngagementEvent[]): { postIds: string[]; atMs: number[] } {
+  const newest = new Map<string, number>();
+  for (const { postId, at } of events) newest.set(postId, Math.max(at, newest.get(postId) ?? at));
+  const kept = [...newest].sort((a, b) => b[1] - a[1]).slice(0, SEEN_LIMIT);
+  return { postIds: kept.map(([postId]) => postId), atMs: kept.map(([, at]) => at) };
 }
 
 function eventKey(event: EngagementEvent): string {

@@ -53,7 +53,7 @@ export function foreignShare(before: CpuClock, after: CpuClock): number {
   return Math.max(0, others / ((after.at - before.at) * cpus().length));
 }
 
-function processSeconds(pid: number): number {
+export function processSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;

@@ -61,8 +61,9 @@ export function changeFeedContract(store: () => Store): void {
         { kind: 'post', post },
         { kind: 'user', user },
         { kind: 'edge', edge, on: true },
+        { kind: 'followers', authorId: 'a', delta: 1, seq: expect.any(Number) },
         { kind: 'edge', edge: off, on: false },
-        { kind: 'event', event },
+        { kind: 'event', event, seq: expect.any(Number) },
         { kind: 'post_deleted', postId: goneId },
       ];
       for (const limit of [1, 2, 100]) {
@@ -99,6 +100,26 @@ export function changeFeedContract(store: () => Store): void {
       expect((await readAll(store(), start)).changes).toEqual([
         { kind: 'post', post: { ...post, title: 'three' } },
       ]);
+    });
+
+    it('gives every turn of a follow once, also where the edge is given only as it is now', async () => {
+      const start = await settledPosition(store());
+      const edge = {
+        userId: unique('user'),
+        kind: 'follow' as const,
+        target: unique('author'),
+        createdAt: 3,
+      };
+      await store().setEdges([edge], true, soon());
+      await store().setEdges([edge], true, soon());
+      const between = await settledPosition(store());
+      await store().setEdges([edge], false, soon());
+      await store().setEdges([edge], true, soon());
+      const turns = (changes: Change[]) =>
+        changes.filter((one) => one.kind === 'followers').map((one) => one.delta);
+      expect(turns((await readAll(store(), start)).changes)).toEqual([1, -1, 1]);
+      expect(turns((await readAll(store(), between)).changes)).toEqual([-1, 1]);
+      expect((await readAll(store(), start)).changes.filter((one) => one.kind === 'edge')).toHaveLength(1);
     });
 
     it('reports an erasure before what the user does afterwards, and nothing from before it', async () => {

@@ -4,5 +4,5 @@ import { stateStoreContract } from './state-store-contract.ts';
 
 describe.skipIf(!REDIS_URL)(titleOf('Redis', REDIS_URL, 'TEST_REDIS'), () => {
   const keyPrefix = freshPrefix();
-  stateStoreContract(() => ({ redisUrl: REDIS_URL, keyPrefix }));
+  stateStoreContract(() => ({ redis: { url: REDIS_URL as string }, keyPrefix }));
 });

@@ -1,4 +1,4 @@
-// StateStore and SessionStore embedded: LMDB, one record per user holding the same fields as the Redis hash.
+// StateStore and SessionStore embedded: LMDB, one record per user holding what the two Redis values hold.
 // LMDB is safe for several processes: scripts may write while the service runs. Opened by state-store.ts.
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,19 +6,8 @@ import { type Database, open, type RootDatabase } from 'lmdb';
 import type { SessionStore, StateStore, UserState, UserStatePatch } from '../../contracts.ts';
 import { type Deadline, deadlineIn, raceDeadline } from '../../deadline.ts';
 import { type ErrorCode, FeedrankError, messageOf } from '../../errors.ts';
-import {
-  checkPatch,
-  checkPatches,
-  decodeNumber,
-  EXPIRY_FIELD,
-  encodeNumber,
-  mergePatch,
-  nextVersion,
-  readState,
-  type StateFields,
-  VERSION_FIELD,
-} from './state-fields.ts';
-import { packFields, unpackFields } from './state-record.ts';
+import { applyPatch, checkPatch, checkPatches, nextVersion, readState, SEEN_FIELD } from './state-fields.ts';
+import { packRecord, unpackHead, unpackRecord } from './state-record.ts';
 import { checkKey, freeBytes } from './storable.ts';
 
 export interface LmdbStateStoreOptions {
@@ -73,9 +62,8 @@ export class LmdbStateStore implements StateStore, SessionStore {
   async getState(userId: string, towerVersion: string, deadline: Deadline): Promise<UserState | null> {
     checkKey(userId, 'userId');
     this.#check('reading user state', deadline);
-    const fields = unpackFields(this.#read('reading user state', this.#states, userId));
-    if (!fields) return null;
-    return readState(userId, towerVersion, (field) => fields.get(field) ?? null, Date.now());
+    const record = unpackRecord(this.#read('reading user state', this.#states, userId));
+    return readState(userId, towerVersion, record, record?.fields.get(SEEN_FIELD) ?? null, Date.now());
   }
 
   async putState(userId: string, patch: UserStatePatch, deadline: Deadline): Promise<void> {
@@ -165,16 +153,12 @@ export class LmdbStateStore implements StateStore, SessionStore {
   }
 
   #merge(userId: string, patch: UserStatePatch, nowMs: number): void {
-    const stored = unpackFields(this.#states.get(userId));
-    const expiresAtMs = decodeNumber(stored?.get(EXPIRY_FIELD) ?? null);
-    const version = decodeNumber(stored?.get(VERSION_FIELD) ?? null);
-    const fields: StateFields = stored && expiresAtMs !== null && expiresAtMs > nowMs ? stored : new Map();
-    for (const [field, value] of mergePatch(patch, (name) => fields.get(name) ?? null, nowMs)) {
-      fields.set(field, value);
-    }
-    fields.set(VERSION_FIELD, encodeNumber(nextVersion(version, nowMs)));
-    fields.set(EXPIRY_FIELD, encodeNumber(nowMs + this.#ttlMs));
-    this.#states.putSync(userId, packFields(fields));
+    const bytes = this.#states.get(userId);
+    const stored = unpackRecord(bytes);
+    const fields = stored && stored.expiresAtMs > nowMs ? stored.fields : new Map();
+    applyPatch(patch, fields, nowMs);
+    const version = nextVersion(unpackHead(bytes)?.version ?? null, nowMs);
+    this.#states.putSync(userId, packRecord({ version, expiresAtMs: nowMs + this.#ttlMs, fields }));
   }
 
   #check(what: string, deadline: Deadline): void {
@@ -206,8 +190,7 @@ export class LmdbStateStore implements StateStore, SessionStore {
 
 function isExpired(session: boolean, record: Buffer, nowMs: number): boolean {
   if (session) return record.length < SESSION_HEAD_BYTES || record.readDoubleLE(0) <= nowMs;
-  const expiresAtMs = decodeNumber(unpackFields(record)?.get(EXPIRY_FIELD) ?? null);
-  return expiresAtMs === null || expiresAtMs <= nowMs;
+  return (unpackHead(record)?.expiresAtMs ?? 0) <= nowMs;
 }
 
 /** A write that the disk took only in part fails as an input/output error: the free room tells it from a bad disk. */

@@ -3,6 +3,7 @@
 import type { Change, ChangeFeed, EdgeKind, Position } from '../../contracts.ts';
 import type { Deadline } from '../../deadline.ts';
 import { FeedrankError, invalid } from '../../errors.ts';
+import { decodePosition, encodePosition } from './change-position.ts';
 import { EVENT_COLUMNS, type EventRow, eventFromRow } from './postgres-events.ts';
 import { POST_COLUMNS, type PostRow, postFromRow } from './postgres-posts.ts';
 import { USER_COLUMNS, type UserRow, userFromRow } from './postgres-users.ts';
@@ -13,9 +14,14 @@ import type { SqlClient, Statement } from './sql-client.ts';
 // commits; since the feed gives the row as it is now, the newest state is still the last one reported.
 const XMIN = 'pg_snapshot_xmin(pg_current_snapshot())';
 
+const HORIZON: Statement = {
+  name: 'changes_horizon',
+  text: 'select pg_snapshot_xmax(pg_current_snapshot())::text as txid',
+};
+
 const POSITION: Statement = { name: 'changes_position', text: `select ${XMIN}::text as txid` };
 
-function branch(kind: Change['kind'] | 'any_post', table: string, body: string): string {
+function branch(kind: ChangeRow['kind'], table: string, body: string): string {
   return `(select txid, seq, '${kind}' as kind, ${body} as body from ${table} t
   where (txid, seq) > ($1::xid8, $2::bigint) and txid < ${XMIN} order by txid, seq limit $3)`;
 }
@@ -34,6 +40,8 @@ ${branch('edge', 'edges', 'row_to_json(t)')}
 union all
 ${branch('event', 'events', `(select row_to_json(r) from (select ${EVENT_COLUMNS} from (select t.*) p) r)`)}
 union all
+${branch('followers', 'follow_log', 'row_to_json(t)')}
+union all
 ${branch('user_erased', 'erasures', 'row_to_json(t)')}
 order by txid, seq limit $3) c on true
 order by c.txid, c.seq`,
@@ -45,7 +53,8 @@ const TRIM: Statement = {
 with p as (delete from posts where deleted_at < $1 and txid < ${XMIN} returning txid, seq),
   e as (delete from edges where removed_at < $1 and txid < ${XMIN} returning txid, seq),
   u as (delete from erasures where erased_at < $1 and txid < ${XMIN} returning txid, seq),
-  gone as (select * from p union all select * from e union all select * from u),
+  l as (delete from follow_log where at < $1 and txid < ${XMIN} returning txid, seq),
+  gone as (select * from p union all select * from e union all select * from u union all select * from l),
   newest as (select txid, seq from gone order by txid desc, seq desc limit 1),
   floor as (update change_floor f set txid = n.txid, seq = n.seq from newest n
     where (f.txid, f.seq) < (n.txid, n.seq))
@@ -55,7 +64,7 @@ select count(*) as rows from gone`,
 interface ChangeRow {
   txid: string | null;
   seq: number;
-  kind: 'any_post' | 'user' | 'edge' | 'event' | 'user_erased';
+  kind: 'any_post' | 'user' | 'edge' | 'event' | 'followers' | 'user_erased';
   body: unknown;
   xmin: string;
   trimmed: boolean;
@@ -73,6 +82,17 @@ export class PostgresChanges implements ChangeFeed {
     const [row] = await this.#client.query<{ txid: string }>(
       'reading the change position',
       POSITION,
+      [],
+      deadline,
+    );
+    return encodePosition(BigInt(row.txid), 0n);
+  }
+
+  /** Every change that is committed now lies before it, readable or not yet. */
+  async horizon(deadline: Deadline): Promise<Position> {
+    const [row] = await this.#client.query<{ txid: string }>(
+      'reading the change horizon',
+      HORIZON,
       [],
       deadline,
     );
@@ -129,7 +149,11 @@ function changeOf(row: ChangeRow): Change {
     case 'user':
       return { kind: 'user', user: userFromRow(row.body as UserRow) };
     case 'event':
-      return { kind: 'event', event: eventFromRow(row.body as EventRow) };
+      return { kind: 'event', event: eventFromRow(row.body as EventRow), seq: row.seq };
+    case 'followers': {
+      const { author_id, delta } = row.body as { author_id: string; delta: number };
+      return { kind: 'followers', authorId: author_id, delta, seq: row.seq };
+    }
     case 'user_erased':
       return { kind: 'user_erased', userId: (row.body as { user_id: string }).user_id };
     case 'edge': {
@@ -147,16 +171,4 @@ function changeOf(row: ChangeRow): Change {
       };
     }
   }
-}
-
-/** `<txid>-<seq>`, 16 hexadecimal digits each: string order is commit order. */
-function encodePosition(txid: bigint, seq: bigint): Position {
-  return `${txid.toString(16).padStart(16, '0')}-${seq.toString(16).padStart(16, '0')}`;
-}
-
-function decodePosition(position: Position): { txid: bigint; seq: bigint } {
-  if (position === '') return { txid: 0n, seq: 0n };
-  const match = /^([0-9a-f]{16})-([0-7][0-9a-f]{15})$/.exec(position);
-  if (!match) throw invalid('position', 'must be a position that this feed gave');
-  return { txid: BigInt(`0x${match[1]}`), seq: BigInt(`0x${match[2]}`) };
 }

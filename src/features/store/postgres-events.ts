@@ -1,8 +1,11 @@
-// EventStore over SQL: engagements, unique per (user, id), and the scans of the offline jobs.
-import type { Edge, EngagementEvent, EventStore, User } from '../../contracts.ts';
+// EventStore over SQL: engagements, unique per (user, id), and the scans of the offline jobs. The table is partitioned
+// by arrival (postgres-partitions.ts): a local unique index in each, and a look into all of them before storing.
+import type { Edge, EngagementEvent, EventStore, Position, User } from '../../contracts.ts';
 import type { Deadline } from '../../deadline.ts';
 import { invalid } from '../../errors.ts';
 import { EVENT_TYPES, type EventType } from '../../vocabulary.ts';
+import { decodePosition } from './change-position.ts';
+import { between, inOrder, sampledBounds } from './parallel-scan.ts';
 import { type EdgeRow, edgeFromRow, USER_COLUMNS, type UserRow, userFromRow } from './postgres-users.ts';
 import type { SqlClient, Statement } from './sql-client.ts';
 import { ERASURE_GUARD } from './sql-erasure-lock.ts';
@@ -18,8 +21,9 @@ insert into events (user_id, id, post_id, type, at, dwell_ms, token, position)
 select r.user_id, r.id, r.post_id, r.type, r.at, r.dwell_ms, r.token, r.position
 from guard, json_to_recordset($1) as r(user_id text, id text, post_id text, type text, at double precision,
   dwell_ms double precision, token text, position integer)
+where not exists (select 1 from events e where e.user_id = r.user_id and e.id = r.id)
 order by r.user_id, r.id
-on conflict (user_id, id) do nothing
+on conflict do nothing
 returning user_id, id`,
 };
 
@@ -31,15 +35,26 @@ const RECENT: Statement = {
 order by at desc, id desc limit $2`,
 };
 
-const SCAN_FIRST: Statement = {
-  name: 'events_scan_first',
-  text: `select ${EVENT_COLUMNS} from events order by at, id, user_id limit $1`,
-};
-// `at >= $2` lets the index on (at) start there; the row comparison skips what was read.
-const SCAN_NEXT: Statement = {
-  name: 'events_scan_next',
-  text: `select ${EVENT_COLUMNS} from events where at >= $2 and (at, id, user_id) > ($2, $3, $4)
+// `at >= $2` lets the index on (at) start there; the row comparison skips what was read. Events that were committed
+// at or after the position `$6` are left out, whatever their time.
+const SCAN: Statement = {
+  name: 'events_scan',
+  text: `select ${EVENT_COLUMNS} from events
+where at >= $2 and (at, id, user_id) > ($2, $3, $4) and at < $5 and txid < $6::xid8
 order by at, id, user_id limit $1`,
+};
+
+const LARGEST_TXID = '18446744073709551615';
+
+// The newest like and un-like of each pair, in the order asked.
+const LIKES: Statement = {
+  name: 'events_likes',
+  text: `
+select l.liked_at, l.unliked_at from unnest($1::text[], $2::text[]) with ordinality as p (user_id, post_id, i)
+cross join lateral (
+  select max(at) filter (where type = 'like') as liked_at, max(at) filter (where type = 'unlike') as unliked_at
+  from events e where e.user_id = p.user_id and e.post_id = p.post_id and type in ('like', 'unlike')) l
+order by p.i`,
 };
 
 // A user known by edges alone gets a profile made of the id and the time of the first edge.
@@ -68,6 +83,13 @@ export interface EventRow {
   dwell_ms: number | null;
   token: string | null;
   position: number | null;
+}
+
+export interface ScanEventsOptions {
+  /** Only events of transactions before this change position: what its replay will not give. */
+  before?: Position;
+  /** Segments read at a time. */
+  partitions?: number;
 }
 
 export class PostgresEvents implements EventStore {
@@ -108,15 +130,50 @@ export class PostgresEvents implements EventStore {
     return keys.map((key, i) => firstAt.get(key) === i && stored.has(key));
   }
 
-  async *scanEvents(batchSize: number): AsyncIterable<EngagementEvent[]> {
-    let rows = await this.#client.scan<EventRow>('scanning events', SCAN_FIRST, [batchSize]);
-    while (rows.length > 0) {
-      yield rows.map(eventFromRow);
+  /** By (at, id); with `partitions` > 1 that many segments of time are read at once, and still handed on in order. */
+  async *scanEvents(batchSize: number, options: ScanEventsOptions = {}): AsyncIterable<EngagementEvent[]> {
+    const { partitions = 1 } = options;
+    const before = options.before ? decodePosition(options.before).txid.toString() : LARGEST_TXID;
+    const bounds = await sampledBounds(this.#client, { name: 'events', column: 'at' }, partitions);
+    const segments = between(bounds).map(
+      ({ from, to }) =>
+        () =>
+          this.#scanSegment(batchSize, from, to, before),
+    );
+    yield* inOrder(segments, partitions);
+  }
+
+  async *#scanSegment(
+    batchSize: number,
+    from: number | null,
+    to: number | null,
+    before: string,
+  ): AsyncIterable<EngagementEvent[]> {
+    // The empty id sorts before every id.
+    let after: [number | string, string, string] = [from ?? '-Infinity', '', ''];
+    for (;;) {
+      const values = [batchSize, ...after, to ?? 'Infinity', before];
+      const rows = await this.#client.scan<EventRow>('scanning events', SCAN, values);
+      if (rows.length > 0) yield rows.map(eventFromRow);
       if (rows.length < batchSize) return;
       const last = rows[rows.length - 1];
-      const values = [batchSize, last.at, last.id, last.user_id];
-      rows = await this.#client.scan<EventRow>('scanning events', SCAN_NEXT, values);
+      after = [last.at, last.id, last.user_id];
     }
+  }
+
+  /** For each pair of user and post the newest like and un-like, unix ms, null where there is none. */
+  async likesOf(
+    pairs: readonly { userId: string; postId: string }[],
+    deadline: Deadline,
+  ): Promise<{ likedAt: number | null; unlikedAt: number | null }[]> {
+    if (pairs.length === 0) return [];
+    const rows = await this.#client.query<{ liked_at: number | null; unliked_at: number | null }>(
+      'reading likes',
+      LIKES,
+      [pairs.map((pair) => pair.userId), pairs.map((pair) => pair.postId)],
+      deadline,
+    );
+    return rows.map((row) => ({ likedAt: row.liked_at, unlikedAt: row.unliked_at }));
   }
 
   async recentEvents(userId: string, limit: number, deadline: Deadline): Promise<EngagementEvent[]> {

@@ -2,6 +2,7 @@
 import type { Post, PostStore } from '../../contracts.ts';
 import type { Deadline } from '../../deadline.ts';
 import { invalid } from '../../errors.ts';
+import { between, inOrder, sampledBounds } from './parallel-scan.ts';
 import type { SqlClient, Statement } from './sql-client.ts';
 import { checkKey, checkOptionalText, checkTime, extraJson } from './storable.ts';
 
@@ -52,14 +53,10 @@ where id = $1 and deleted_at is null
 returning id`,
 };
 
-const SCAN_FIRST: Statement = {
-  name: 'posts_scan_first',
-  text: `select ${POST_COLUMNS} from posts where deleted_at is null order by created_at, id limit $1`,
-};
-const SCAN_NEXT: Statement = {
-  name: 'posts_scan_next',
-  text: `select ${POST_COLUMNS} from posts where deleted_at is null and (created_at, id) > ($2, $3)
-order by created_at, id limit $1`,
+const SCAN: Statement = {
+  name: 'posts_scan',
+  text: `select ${POST_COLUMNS} from posts
+where deleted_at is null and (created_at, id) > ($2, $3) and created_at < $4 order by created_at, id limit $1`,
 };
 
 const MEDIA_TYPES = ['none', 'image', 'video', 'link'];
@@ -127,17 +124,28 @@ export class PostgresPosts implements PostStore {
     return rows.length > 0;
   }
 
-  async *scanPosts(batchSize: number): AsyncIterable<Post[]> {
-    let rows = await this.#client.scan<PostRow>('scanning posts', SCAN_FIRST, [batchSize]);
-    while (rows.length > 0) {
-      yield rows.map(postFromRow);
+  /** By (createdAt, id); with `partitions` > 1 that many segments of time are read at once, and handed on in order. */
+  async *scanPosts(batchSize: number, options: { partitions?: number } = {}): AsyncIterable<Post[]> {
+    const { partitions = 1 } = options;
+    const bounds = await sampledBounds(this.#client, { name: 'posts', column: 'created_at' }, partitions);
+    const segments = between(bounds).map(
+      ({ from, to }) =>
+        () =>
+          this.#scanSegment(batchSize, from, to),
+    );
+    yield* inOrder(segments, partitions);
+  }
+
+  async *#scanSegment(batchSize: number, from: number | null, to: number | null): AsyncIterable<Post[]> {
+    // The empty id sorts before every id.
+    let after: [number | string, string] = [from ?? '-Infinity', ''];
+    for (;;) {
+      const values = [batchSize, ...after, to ?? 'Infinity'];
+      const rows = await this.#client.scan<PostRow>('scanning posts', SCAN, values);
+      if (rows.length > 0) yield rows.map(postFromRow);
       if (rows.length < batchSize) return;
       const last = rows[rows.length - 1];
-      rows = await this.#client.scan<PostRow>('scanning posts', SCAN_NEXT, [
-        batchSize,
-        last.created_at,
-        last.id,
-      ]);
+      after = [last.created_at, last.id];
     }
   }
 }

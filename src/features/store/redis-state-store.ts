@@ -1,53 +1,59 @@
-// StateStore and SessionStore on Redis: one hash per user, read in one round trip, written by compare-and-set on
-// its version, so that patches of two replicas never lose each other. Opened by state-store.ts.
-import { Redis } from 'ioredis';
+// StateStore and SessionStore on Redis: two values a user (the record, the seen posts), read in one round trip, written
+// by compare-and-set on the record's version, so that patches of two replicas never lose each other. Opened by
+// state-store.ts.
+import type { Redis } from 'ioredis';
 import type { SessionStore, StateStore, UserState, UserStatePatch } from '../../contracts.ts';
 import { type Deadline, raceDeadline } from '../../deadline.ts';
 import { FeedrankError } from '../../errors.ts';
+import { SEEN_TTL_MS } from '../../vocabulary.ts';
+import { closeRedis, connectOnce, openRedis, type RedisTarget } from './redis-client.ts';
 import { isWrongType, redisError } from './redis-errors.ts';
 import {
+  applyPatch,
   checkPatch,
   checkPatches,
-  fieldsToMerge,
-  fieldsToRead,
-  mergePatch,
+  isSeenOnly,
+  nextVersion,
   readState,
+  SEEN_FIELD,
+  type StateFields,
 } from './state-fields.ts';
+import { HEAD_BYTES, packFields, packHead, unpackHead, unpackRecord } from './state-record.ts';
 import { checkKey } from './storable.ts';
 
 export interface RedisStateStoreOptions {
-  redisUrl: string;
+  redis: RedisTarget;
   /** A user's state is forgotten this long after its last write. */
   ttlMs: number;
   /** Put before every key. */
   keyPrefix: string;
-  commandTimeoutMs?: number;
-  connectTimeoutMs?: number;
 }
 
-/** Raised when the layout of a key's fields changes: states of the other layout are then not even looked at. */
-const LAYOUT = 1;
+/** Raised when the layout of the values changes: states of the other layout are then not even looked at. */
+const LAYOUT = 2;
 const BULK_IN_FLIGHT = 500;
 /** Compare-and-set tries; each failed round means that another writer got through. */
 const WRITE_TRIES = 30;
 
-// KEYS[1] the user's hash; ARGV: expected version ('*' any, '' none), now, ttl, field, value, …
-// Answers the new version, or false when another writer was faster.
+// KEYS the user's record and seen posts; ARGV: head that the record must have ('' = no record), new head, 1 = the parts
+// are new, parts, 1 = the seen posts are new, seen posts, time to live of the record and of the seen posts.
+// Answers 1, or 0 when another writer was faster.
 const WRITE_SCRIPT = `
 local kind = redis.call('TYPE', KEYS[1]).ok
-if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
-local present = redis.call('HGET', KEYS[1], 'v') or ''
-if ARGV[1] ~= '*' and ARGV[1] ~= present then return false end
-local now = tonumber(ARGV[2])
-local version = math.max((tonumber(present) or 0) + 1, now)
-local written = {'v', string.format('%.0f', version), 'x', string.format('%.0f', now + tonumber(ARGV[3]))}
-for i = 4, #ARGV do written[#written + 1] = ARGV[i] end
-redis.call('HSET', KEYS[1], unpack(written))
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return written[2]`;
+if kind ~= 'string' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+local present = redis.call('GETRANGE', KEYS[1], 0, ${HEAD_BYTES - 1})
+if ARGV[1] ~= present then return 0 end
+if ARGV[3] == '1' then
+  redis.call('SET', KEYS[1], ARGV[2] .. ARGV[4], 'PX', ARGV[7])
+else
+  redis.call('SETRANGE', KEYS[1], 0, ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], ARGV[7])
+end
+if ARGV[5] == '1' then redis.call('SET', KEYS[2], ARGV[6], 'PX', ARGV[8]) end
+return 1`;
 
 interface ScriptedRedis extends Redis {
-  feedrankWrite(key: string, ...args: (string | number | Uint8Array)[]): Promise<string | null>;
+  feedrankWrite(record: string, seen: string, ...args: (string | number | Uint8Array)[]): Promise<0 | 1>;
 }
 
 export class RedisStateStore implements StateStore, SessionStore {
@@ -62,59 +68,26 @@ export class RedisStateStore implements StateStore, SessionStore {
   private constructor(options: RedisStateStoreOptions) {
     this.#prefix = options.keyPrefix;
     this.#ttlMs = options.ttlMs;
-    this.#redis = new Redis(options.redisUrl, {
-      lazyConnect: true,
-      enableAutoPipelining: true,
-      enableOfflineQueue: false,
-      maxRetriesPerRequest: 1,
-      commandTimeout: options.commandTimeoutMs ?? 2_000,
-      connectTimeout: options.connectTimeoutMs ?? 3_000,
-      keepAlive: 10_000,
-      retryStrategy: (attempt) => Math.min(2_000, 25 * 2 ** Math.min(attempt, 7)) * (0.5 + Math.random() / 2),
-      reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
-      connectionName: 'feedrank',
-    }) as ScriptedRedis;
-    this.#redis.defineCommand('feedrankWrite', { numberOfKeys: 1, lua: WRITE_SCRIPT });
-    // Each failed call reports its own error; without a handler a lost connection would be logged at every retry.
-    this.#redis.on('error', () => {});
+    this.#redis = openRedis(options.redis, 'state') as ScriptedRedis;
+    this.#redis.defineCommand('feedrankWrite', { numberOfKeys: 2, lua: WRITE_SCRIPT });
   }
 
   /** Tries to connect once. When that fails the store still opens, fails fast and reconnects by itself. */
   static async open(options: RedisStateStoreOptions): Promise<RedisStateStore> {
-    let protocol: string;
-    try {
-      protocol = new URL(options.redisUrl).protocol;
-    } catch {
-      protocol = '';
-    }
-    if (!['redis:', 'rediss:', 'unix:'].includes(protocol)) {
-      throw new FeedrankError('invalid_input', 'REDIS_URL: must be redis://host:port/db or rediss://…', {
-        fields: [{ field: 'REDIS_URL', reason: 'must be redis://host:port/db or rediss://…' }],
-      });
-    }
     const store = new RedisStateStore(options);
-    await store.#redis.connect().catch(() => {});
+    await connectOnce(store.#redis);
     return store;
   }
 
   async getState(userId: string, towerVersion: string, deadline: Deadline): Promise<UserState | null> {
     checkKey(userId, 'userId');
-    const fields = fieldsToRead(towerVersion);
-    const values = await this.#fields(userId, fields, deadline);
-    return readState(userId, towerVersion, (field) => values[fields.indexOf(field)], Date.now());
+    const [record, seen] = await this.#values(userId, deadline);
+    return readState(userId, towerVersion, unpackRecord(record), seen, Date.now());
   }
 
   async putState(userId: string, patch: UserStatePatch, deadline: Deadline): Promise<void> {
     checkPatch(userId, patch);
-    const behind = this.#waiting.get(userId);
-    if (behind) {
-      behind.patches.push(patch);
-      return behind.done;
-    }
-    if (!this.#writing.has(userId)) return this.#writeInTurn(userId, [patch], deadline);
-    const write = new Write([patch], deadline);
-    this.#waiting.set(userId, write);
-    return write.done;
+    await this.#put(userId, patch, deadline, false);
   }
 
   async putStates(
@@ -122,15 +95,21 @@ export class RedisStateStore implements StateStore, SessionStore {
     deadline: Deadline,
   ): Promise<void> {
     checkPatches(patches);
+    // An empty store is filled without reading it first; one that is full already is read.
+    let expectNothing = true;
     for (let at = 0; at < patches.length; at += BULK_IN_FLIGHT) {
       const batch = patches.slice(at, at + BULK_IN_FLIGHT);
-      await Promise.all(batch.map((patch) => this.putState(patch.userId, patch, deadline)));
+      const written = await Promise.all(
+        batch.map((patch) => this.#put(patch.userId, patch, deadline, expectNothing)),
+      );
+      expectNothing &&= written.filter((atOnce) => atOnce).length * 2 > batch.length;
     }
   }
 
   async eraseState(userId: string, deadline: Deadline): Promise<void> {
     checkKey(userId, 'userId');
-    await this.#call('erasing user state', deadline, () => this.#redis.unlink(this.#userKey(userId)));
+    const keys = this.#userKeys(userId);
+    await this.#call('erasing user state', deadline, () => this.#redis.unlink(...keys));
   }
 
   async get(key: string, deadline: Deadline): Promise<Uint8Array | null> {
@@ -159,63 +138,112 @@ export class RedisStateStore implements StateStore, SessionStore {
   }
 
   async close(): Promise<void> {
-    if (this.#redis.status === 'ready') await this.#redis.quit().catch(() => {});
-    this.#redis.disconnect();
+    await closeRedis(this.#redis);
+  }
+
+  /** True when it was written at the first try. Patches of one user are written one after the other. */
+  async #put(
+    userId: string,
+    patch: UserStatePatch,
+    deadline: Deadline,
+    expectNothing: boolean,
+  ): Promise<boolean> {
+    const behind = this.#waiting.get(userId);
+    if (behind) {
+      behind.patches.push(patch);
+      return behind.done;
+    }
+    if (!this.#writing.has(userId)) return this.#writeInTurn(userId, [patch], deadline, expectNothing);
+    const write = new Write([patch], deadline);
+    this.#waiting.set(userId, write);
+    return write.done;
   }
 
   /** Writes, then whatever came in for the same user meanwhile, in one go. */
-  async #writeInTurn(userId: string, patches: UserStatePatch[], deadline: Deadline): Promise<void> {
+  async #writeInTurn(
+    userId: string,
+    patches: UserStatePatch[],
+    deadline: Deadline,
+    expectNothing: boolean,
+  ): Promise<boolean> {
     this.#writing.add(userId);
     try {
-      await this.#write(userId, patches, deadline);
+      return await this.#write(userId, patches, deadline, expectNothing);
     } finally {
       this.#writing.delete(userId);
       const next = this.#waiting.get(userId);
       if (next) {
         this.#waiting.delete(userId);
-        this.#writeInTurn(userId, next.patches, next.deadline).then(next.resolve, next.reject);
+        this.#writeInTurn(userId, next.patches, next.deadline, false).then(next.resolve, next.reject);
       }
     }
   }
 
-  async #write(userId: string, patches: UserStatePatch[], deadline: Deadline): Promise<void> {
-    const needed = [...new Set(patches.flatMap(fieldsToMerge))];
+  async #write(
+    userId: string,
+    patches: UserStatePatch[],
+    deadline: Deadline,
+    expectNothing: boolean,
+  ): Promise<boolean> {
     for (let attempt = 0; attempt < WRITE_TRIES; attempt++) {
-      const present = new Map<string, Uint8Array | null>();
-      let expected = '*';
-      if (needed.length > 0) {
-        const values = await this.#fields(userId, ['v', ...needed], deadline);
-        expected = values[0]?.toString() ?? '';
-        needed.forEach((field, i) => {
-          present.set(field, values[i + 1]);
-        });
-      }
-      const nowMs = Date.now();
-      for (const patch of patches) {
-        for (const [field, value] of mergePatch(patch, (name) => present.get(name) ?? null, nowMs)) {
-          present.set(field, value);
-        }
-      }
-      const args: (string | number | Uint8Array)[] = [expected, nowMs, this.#ttlMs];
-      for (const [field, value] of present) if (value) args.push(field, value);
-      const version = await this.#call('storing user state', deadline, () =>
-        this.#redis.feedrankWrite(this.#userKey(userId), ...args),
-      );
-      if (version !== null) return;
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 4 * (attempt + 1)));
+      const isGuess = expectNothing && attempt === 0;
+      const [bytes, seen] = isGuess ? [null, null] : await this.#values(userId, deadline);
+      if (await this.#compareAndSet(userId, patches, bytes, seen, deadline, isGuess)) return attempt === 0;
+      if (!isGuess) await new Promise((resolve) => setTimeout(resolve, Math.random() * 4 * (attempt + 1)));
     }
     throw new FeedrankError('conflict', 'storing user state: too many writers of one user at once');
   }
 
-  async #fields(userId: string, fields: string[], deadline: Deadline): Promise<(Buffer | null)[]> {
-    try {
-      return await this.#call('reading user state', deadline, () =>
-        this.#redis.hmgetBuffer(this.#userKey(userId), ...fields),
+  /** False when the record is no longer what was read, or what was guessed: none. */
+  async #compareAndSet(
+    userId: string,
+    patches: readonly UserStatePatch[],
+    bytes: Buffer | null,
+    seen: Buffer | null,
+    deadline: Deadline,
+    isGuess: boolean,
+  ): Promise<boolean> {
+    const nowMs = Date.now();
+    const stored = unpackRecord(bytes);
+    const alive = stored && stored.expiresAtMs > nowMs ? stored : null;
+    const fields: StateFields = alive?.fields ?? new Map();
+    // Seen posts outlive a record that was evicted.
+    if (seen && (alive || !stored)) fields.set(SEEN_FIELD, seen);
+    for (const patch of patches) applyPatch(patch, fields, nowMs);
+    const seenNow = fields.get(SEEN_FIELD);
+    fields.delete(SEEN_FIELD);
+    const version = nextVersion(unpackHead(bytes)?.version ?? null, nowMs);
+    const head = packHead({ version, expiresAtMs: nowMs + this.#ttlMs });
+    const isKept = alive !== null && patches.every(isSeenOnly);
+    const isSeenNew = seenNow !== undefined && seenNow !== seen;
+    const what = 'storing user state';
+    const keys = this.#userKeys(userId);
+    if (isGuess && !isSeenNew) {
+      const record = Buffer.concat([head, packFields(fields)]);
+      const answer = await this.#call(what, deadline, () =>
+        this.#redis.set(keys[0], record, 'PX', this.#ttlMs, 'NX'),
       );
-    } catch (error) {
-      if (isWrongType(error)) return fields.map(() => null);
-      throw error;
+      return answer === 'OK';
     }
+    const written = await this.#call(what, deadline, () =>
+      this.#redis.feedrankWrite(
+        ...keys,
+        bytes?.subarray(0, HEAD_BYTES) ?? '',
+        head,
+        isKept ? 0 : 1,
+        isKept ? '' : packFields(fields),
+        isSeenNew ? 1 : 0,
+        isSeenNew ? seenNow : '',
+        this.#ttlMs,
+        Math.min(this.#ttlMs, SEEN_TTL_MS),
+      ),
+    );
+    return written === 1;
+  }
+
+  /** The record and the seen posts; a value of another type is null. */
+  #values(userId: string, deadline: Deadline): Promise<(Buffer | null)[]> {
+    return this.#call('reading user state', deadline, () => this.#redis.mgetBuffer(this.#userKeys(userId)));
   }
 
   async #call<T>(what: string, deadline: Deadline, command: () => Promise<T>): Promise<T> {
@@ -230,9 +258,10 @@ export class RedisStateStore implements StateStore, SessionStore {
     }
   }
 
-  /** The braces keep one user's keys in one slot of a cluster. */
-  #userKey(userId: string): string {
-    return `${this.#prefix}state${LAYOUT}:{u:${userId}}`;
+  /** The braces keep one user's keys in one slot of a Cluster. */
+  #userKeys(userId: string): [record: string, seen: string] {
+    const record = `${this.#prefix}s${LAYOUT}:{u:${userId}}`;
+    return [record, `${record}:seen`];
   }
 
   #sessionKey(key: string): string {
@@ -244,8 +273,8 @@ export class RedisStateStore implements StateStore, SessionStore {
 class Write {
   readonly patches: UserStatePatch[];
   readonly deadline: Deadline;
-  readonly done: Promise<void>;
-  resolve: () => void = () => {};
+  readonly done: Promise<boolean>;
+  resolve: (atOnce: boolean) => void = () => {};
   reject: (error: unknown) => void = () => {};
 
   constructor(patches: UserStatePatch[], deadline: Deadline) {

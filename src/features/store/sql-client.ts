@@ -85,6 +85,11 @@ export class SqlClient {
     return this.query(what, statement, values, deadlineIn(this.#statementTimeoutMs));
   }
 
+  /** Statements on one connection, each in its own transaction unless `work` opens one. */
+  async session<T>(what: string, deadline: Deadline, work: (run: Run) => Promise<T>): Promise<T> {
+    return this.#withConnection(what, deadline, (run) => work(run));
+  }
+
   /** Commits when `work` resolves, rolls back when it throws; run again after a deadlock. */
   async transaction<T>(what: string, deadline: Deadline, work: (run: Run) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {

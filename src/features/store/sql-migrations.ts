@@ -1,116 +1,17 @@
-// The schema as numbered steps, run forward under an advisory lock and recorded in `schema_migrations`.
-// A released step is never edited: a change is a new step. Called when a store opens and by `npm run setup-db`.
+// Runs the schema's steps forward under traffic: one process at a time (advisory lock), a short wait for table locks
+// so that a migration never queues the service's statements behind itself, and another try when it was too short.
+// Called when a store opens and by `npm run setup-db`.
 import type { Deadline } from '../../deadline.ts';
 import { FeedrankError } from '../../errors.ts';
-import type { SqlClient } from './sql-client.ts';
-
-interface Migration {
-  version: number;
-  name: string;
-  sql: string;
-}
-
-// Change capture: every row carries (txid, seq) of its last change, so the change feed is a merge of index scans:
-// nothing is written twice, nothing grows without bound, and a reader that is behind gets the newest state once.
-// Deletes stay as tombstones (deleted_at, removed_at, erasures) until trimChanges.
-const MIGRATIONS: readonly Migration[] = [
-  {
-    version: 1,
-    name: 'posts, users, edges, events, serving log',
-    sql: `
-create sequence change_seq;
-
-create table posts (
-  id text collate "C" primary key,
-  author_id text collate "C" not null,
-  created_at double precision not null,
-  title text,
-  body text,
-  topic text,
-  language text,
-  url text,
-  media_type text,
-  reply_to text collate "C",
-  sensitive boolean,
-  extra jsonb,
-  deleted_at double precision,
-  txid xid8 not null default pg_current_xact_id(),
-  seq bigint not null default nextval('change_seq')
-);
-create index posts_by_time on posts (created_at, id) where deleted_at is null;
-create index posts_by_change on posts (txid, seq);
-
-create table users (
-  id text collate "C" primary key,
-  created_at double precision not null,
-  languages jsonb,
-  country text,
-  topics jsonb,
-  show_sensitive boolean,
-  txid xid8 not null default pg_current_xact_id(),
-  seq bigint not null default nextval('change_seq')
-);
-create index users_by_change on users (txid, seq);
-
-create table edges (
-  user_id text collate "C" not null,
-  kind text collate "C" not null,
-  target text collate "C" not null,
-  created_at double precision not null,
-  removed_at double precision,
-  txid xid8 not null default pg_current_xact_id(),
-  seq bigint not null default nextval('change_seq'),
-  primary key (user_id, kind, target)
-);
-create index edges_by_change on edges (txid, seq);
-
-create table events (
-  user_id text collate "C" not null,
-  id text collate "C" not null,
-  post_id text collate "C" not null,
-  type text collate "C" not null,
-  at double precision not null,
-  dwell_ms double precision,
-  token text,
-  position integer,
-  txid xid8 not null default pg_current_xact_id(),
-  seq bigint not null default nextval('change_seq'),
-  primary key (user_id, id)
-);
-create index events_by_time on events (at);
-create index events_of_user on events (user_id, at desc) where type <> 'impression';
-create index events_by_change on events (txid, seq);
-
-create table erasures (
-  user_id text collate "C" not null,
-  erased_at double precision not null,
-  txid xid8 not null default pg_current_xact_id(),
-  seq bigint not null default nextval('change_seq'),
-  primary key (txid, seq)
-);
-create index erasures_of_user on erasures (user_id);
-
-create table serving_log (
-  request_id text collate "C" primary key,
-  user_id text collate "C" not null,
-  at double precision not null,
-  record json not null
-);
-create index serving_log_by_time on serving_log (at, request_id);
-create index serving_log_of_user on serving_log (user_id);
-
--- One row: changes at or before this position have lost tombstones.
-create table change_floor (
-  one boolean primary key default true check (one),
-  txid xid8 not null,
-  seq bigint not null
-);
-insert into change_floor (txid, seq) values ('0', 0);`,
-  },
-];
+import type { Run, SqlClient } from './sql-client.ts';
+import { MIGRATIONS, type Migration } from './sql-schema.ts';
 
 /** Any fixed number; shared by everything that migrates this database. */
 const MIGRATION_LOCK = 7_316_001;
+/** Statements that arrive while a step waits for its table lock wait behind it: at most so long. */
+const LOCK_TIMEOUT_MS = 1_000;
+const LOCK_TRIES = 30;
+const LOCK_NOT_AVAILABLE = '55P03';
 
 export interface MigrationReport {
   /** Steps run now. */
@@ -119,35 +20,100 @@ export interface MigrationReport {
   version: number;
 }
 
-/** Brings the schema to this program's version; idempotent, safe when several processes start at once. */
+/**
+ * Brings the schema to this program's version; idempotent, safe when several processes start at once.
+ * @throws FeedrankError `conflict` where the database is newer than the program; `timeout` when a table stays locked.
+ */
 export async function migrate(client: SqlClient, deadline: Deadline): Promise<MigrationReport> {
-  return client.transaction('schema migration', deadline, async (run) => {
-    await run({ name: '', text: `select pg_advisory_xact_lock(${MIGRATION_LOCK})` });
-    await run({
-      name: '',
-      text: `create table if not exists schema_migrations (
-        version integer primary key, name text not null, applied_at timestamptz not null default now())`,
-    });
-    const rows = await run<{ version: number }>({ name: '', text: 'select version from schema_migrations' });
-    const done = new Set(rows.map((row) => row.version));
-    const newest = MIGRATIONS[MIGRATIONS.length - 1].version;
-    const foreign = Math.max(0, ...done);
-    if (foreign > newest) {
-      throw new FeedrankError(
-        'conflict',
-        `the database has schema version ${foreign}, this program knows ${newest}: upgrade the program`,
-      );
+  return client.session('schema migration', deadline, async (run) => {
+    await run(plain('set statement_timeout = 0'));
+    await lock(run);
+    try {
+      return await migrateAlone(run);
+    } finally {
+      await run(plain('reset statement_timeout'));
+      await run(plain(`select pg_advisory_unlock(${MIGRATION_LOCK})`));
     }
-    const applied: MigrationReport['applied'] = [];
-    for (const migration of MIGRATIONS) {
-      if (done.has(migration.version)) continue;
-      await run({ name: '', text: migration.sql });
-      await run({ name: '', text: 'insert into schema_migrations (version, name) values ($1, $2)' }, [
-        migration.version,
-        migration.name,
-      ]);
-      applied.push({ version: migration.version, name: migration.name });
-    }
-    return { applied, version: newest };
   });
+}
+
+/** Asks again and again: a statement that waits holds a snapshot, and a concurrent index build waits for snapshots. */
+async function lock(run: Run): Promise<void> {
+  for (;;) {
+    const [row] = await run<{ locked: boolean }>(
+      plain(`select pg_try_advisory_lock(${MIGRATION_LOCK}) as locked`),
+    );
+    if (row.locked) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function migrateAlone(run: Run): Promise<MigrationReport> {
+  // A service whose role may not make tables runs on what setup-db made.
+  const [known] = await run<{ there: boolean }>(
+    plain(`select to_regclass('schema_migrations') is not null as there`),
+  );
+  if (!known.there) {
+    await run(
+      plain(`create table schema_migrations (
+        version integer primary key, name text not null, applied_at timestamptz not null default now())`),
+    );
+  }
+  const rows = await run<{ version: number }>(plain('select version from schema_migrations'));
+  const done = new Set(rows.map((row) => row.version));
+  const newest = MIGRATIONS[MIGRATIONS.length - 1].version;
+  const foreign = Math.max(0, ...done);
+  if (foreign > newest) {
+    throw new FeedrankError(
+      'conflict',
+      `the database has schema version ${foreign}, this program knows ${newest}: upgrade the program`,
+    );
+  }
+  const applied: MigrationReport['applied'] = [];
+  for (const migration of MIGRATIONS) {
+    if (done.has(migration.version)) continue;
+    await whenLocked(() => runStep(run, migration));
+    applied.push({ version: migration.version, name: migration.name });
+  }
+  return { applied, version: newest };
+}
+
+async function runStep(run: Run, { version, name, step }: Migration): Promise<void> {
+  const record = () =>
+    run({ name: '', text: 'insert into schema_migrations (version, name) values ($1, $2)' }, [version, name]);
+  if ('index' in step) {
+    // One that was broken off is left behind invalid.
+    await run(plain(`drop index concurrently if exists ${step.index}`));
+    await run(plain(`create index concurrently ${step.index} on ${step.on}`));
+    await record();
+    return;
+  }
+  await run(plain(`set lock_timeout = ${LOCK_TIMEOUT_MS}`));
+  await run(plain('begin'));
+  try {
+    await run(plain(step.sql));
+    await record();
+    await run(plain('commit'));
+  } catch (error) {
+    await run(plain('rollback'));
+    throw error;
+  } finally {
+    await run(plain('reset lock_timeout'));
+  }
+}
+
+/** Runs `work` again when a lock was not to be had within its lock_timeout. */
+export async function whenLocked(work: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== LOCK_NOT_AVAILABLE || attempt >= LOCK_TRIES) throw error;
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 100 * attempt));
+    }
+  }
+}
+
+function plain(text: string): { name: string; text: string } {
+  return { name: '', text };
 }

@@ -1,116 +1,82 @@
 // Binary form of the parts of a user's online state. Every value opens with a format byte; whatever does not decode
 // exactly (another version, a torn or foreign value) is null, never an exception. Called by state-fields.ts.
 import { Buffer } from 'node:buffer';
-import type { Edge, EdgeKind, HistoryEntry, User } from '../../contracts.ts';
-import { DIM, EVENT_TYPES, HISTORY_LIMIT, SEEN_LIMIT } from '../../vocabulary.ts';
+import type { Edge, EdgeKind, User } from '../../contracts.ts';
+import { DIM, SEEN_LIMIT } from '../../vocabulary.ts';
+import { PackedReader, PackedWriter } from './packed-bytes.ts';
 
-/** Raised when a layout below changes; older values then read as absent and are rebuilt from the SQL store. */
-const FORMAT = 1;
+/** Raised when a layout changes; older values then read as absent and are rebuilt from the SQL store. */
+export const FORMAT = 2;
 
 /** Seen posts, oldest first: hash64 and unix seconds, three words each. */
 export type SeenEntries = Uint32Array;
 export const SEEN_WORDS = 3;
 
-// ---------------------------------------------------------------- embedding: format, 3 zero bytes, DIM × float32 LE
+// ------------------------------- embedding: format, largest component f32, DIM × int16 LE in units of it ÷ 32767
 
-const EMBEDDING_BYTES = 4 + DIM * 4;
+const EMBEDDING_HEAD_BYTES = 5;
+const EMBEDDING_BYTES = EMBEDDING_HEAD_BYTES + DIM * 2;
+const INT16_MAX = 32_767;
 
+/** 16 bits a component: off by at most 1 ÷ 65534 of the largest one. */
 export function encodeEmbedding(vector: Float32Array): Buffer {
   const bytes = Buffer.alloc(EMBEDDING_BYTES);
+  let largest = 0;
+  for (const value of vector) largest = Math.max(largest, Math.abs(value));
   bytes[0] = FORMAT;
-  for (let i = 0; i < DIM; i++) bytes.writeFloatLE(vector[i], 4 + i * 4);
+  bytes.writeFloatLE(largest, 1);
+  const scale = largest === 0 ? 0 : INT16_MAX / largest;
+  for (let i = 0; i < DIM; i++) bytes.writeInt16LE(Math.round(vector[i] * scale), EMBEDDING_HEAD_BYTES + i * 2);
   return bytes;
 }
 
 export function decodeEmbedding(bytes: Uint8Array | null): Float32Array | null {
   if (!bytes || bytes.length !== EMBEDDING_BYTES || bytes[0] !== FORMAT) return null;
-  const view = viewOf(bytes);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const largest = view.getFloat32(1, true);
+  if (!Number.isFinite(largest) || largest < 0) return null;
   const vector = new Float32Array(DIM);
   for (let i = 0; i < DIM; i++) {
-    const value = view.getFloat32(4 + i * 4, true);
-    if (!Number.isFinite(value)) return null;
-    vector[i] = value;
+    vector[i] = (view.getInt16(EMBEDDING_HEAD_BYTES + i * 2, true) / INT16_MAX) * largest;
   }
   return vector;
 }
 
-// ---------------------------------------------------------------- seen: format, 3 zero bytes, n × 3 words LE
+// ------------------- seen: format, then per run of one second: seconds since the run before, posts, hash64 of each
 
+/** About 8 bytes a post where a page's posts share their second. */
 export function encodeSeen(entries: SeenEntries): Buffer {
-  const bytes = Buffer.alloc(4 + entries.length * 4);
-  bytes[0] = FORMAT;
-  for (let i = 0; i < entries.length; i++) bytes.writeUInt32LE(entries[i], 4 + i * 4);
-  return bytes;
+  const out = new PackedWriter(64 + entries.length * 4);
+  out.byte(FORMAT);
+  let before = 0;
+  for (let from = 0; from < entries.length; ) {
+    const seconds = entries[from + 2];
+    let to = from;
+    while (to < entries.length && entries[to + 2] === seconds) to += SEEN_WORDS;
+    out.varint(seconds - before);
+    out.varint((to - from) / SEEN_WORDS);
+    for (let i = from; i < to; i += SEEN_WORDS) {
+      out.uint32(entries[i]);
+      out.uint32(entries[i + 1]);
+    }
+    before = seconds;
+    from = to;
+  }
+  return out.take();
 }
 
 export function decodeSeen(bytes: Uint8Array | null): SeenEntries | null {
-  if (!bytes || bytes.length < 4 || bytes[0] !== FORMAT) return null;
-  const words = (bytes.length - 4) / 4;
-  if (words % SEEN_WORDS !== 0 || words > SEEN_LIMIT * SEEN_WORDS) return null;
-  const view = viewOf(bytes);
-  const entries = new Uint32Array(words);
-  for (let i = 0; i < words; i++) entries[i] = view.getUint32(4 + i * 4, true);
-  return entries;
-}
-
-// ------------------------------- history: format, count, then per entry: type, at f64, dwell f64, three texts (u16, UTF-8)
-
-const ENTRY_HEAD_BYTES = 1 + 8 + 8;
-
-export function encodeHistory(history: readonly HistoryEntry[]): Buffer {
-  const texts = history.map((entry) => [
-    Buffer.from(entry.postId),
-    Buffer.from(entry.authorId),
-    Buffer.from(entry.topic),
-  ]);
-  const textBytes = texts.flat().reduce((sum, text) => sum + 2 + text.length, 0);
-  const bytes = Buffer.alloc(2 + history.length * ENTRY_HEAD_BYTES + textBytes);
-  bytes[0] = FORMAT;
-  bytes[1] = history.length;
-  let at = 2;
-  history.forEach((entry, i) => {
-    at = bytes.writeUInt8(EVENT_TYPES.indexOf(entry.type), at);
-    at = bytes.writeDoubleLE(entry.at, at);
-    at = bytes.writeDoubleLE(entry.dwellMs, at);
-    for (const text of texts[i]) {
-      at = bytes.writeUInt16LE(text.length, at);
-      at += text.copy(bytes, at);
-    }
-  });
-  return bytes;
-}
-
-export function decodeHistory(bytes: Uint8Array | null): HistoryEntry[] | null {
-  if (!bytes || bytes.length < 2 || bytes[0] !== FORMAT || bytes[1] > HISTORY_LIMIT) return null;
-  const view = viewOf(bytes);
-  const history: HistoryEntry[] = [];
-  let at = 2;
-  const text = (): string | null => {
-    if (at + 2 > bytes.length) return null;
-    const start = at + 2;
-    const end = start + view.getUint16(at, true);
-    if (end > bytes.length) return null;
-    at = end;
-    try {
-      return UTF8.decode(bytes.subarray(start, end));
-    } catch {
-      return null;
-    }
-  };
-  for (let i = 0; i < bytes[1]; i++) {
-    if (at + ENTRY_HEAD_BYTES > bytes.length) return null;
-    const type = EVENT_TYPES[view.getUint8(at)];
-    const atMs = view.getFloat64(at + 1, true);
-    const dwellMs = view.getFloat64(at + 9, true);
-    at += ENTRY_HEAD_BYTES;
-    const postId = text();
-    const authorId = postId === null ? null : text();
-    const topic = authorId === null ? null : text();
-    if (!type || postId === null || authorId === null || topic === null) return null;
-    if (!Number.isFinite(atMs) || !Number.isFinite(dwellMs)) return null;
-    history.push({ postId, authorId, topic, type, at: atMs, dwellMs });
+  if (!bytes || bytes.length < 1 || bytes[0] !== FORMAT) return null;
+  const input = new PackedReader(bytes, 1);
+  const words: number[] = [];
+  let seconds = 0;
+  while (input.left > 0 && input.ok) {
+    seconds += input.varint();
+    const posts = input.varint();
+    if (posts > SEEN_LIMIT || seconds > 0xffffffff) return null;
+    for (let left = posts; left > 0 && input.ok; left--) words.push(input.uint32(), input.uint32(), seconds);
   }
-  return at === bytes.length ? history : null;
+  return input.isDone && words.length <= SEEN_LIMIT * SEEN_WORDS ? Uint32Array.from(words) : null;
 }
 
 // ---------------------------------------------------------------- profile and edges: format, JSON
@@ -160,7 +126,3 @@ function decodeJson(bytes: Uint8Array | null): object | null {
 }
 
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}

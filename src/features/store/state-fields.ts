@@ -4,84 +4,77 @@ import type { HistoryEntry, UserState, UserStatePatch } from '../../contracts.ts
 import { FeedrankError, invalid } from '../../errors.ts';
 import { hash64 } from '../../hashing.ts';
 import { DIM, EVENT_TYPES, HISTORY_LIMIT, SEEN_LIMIT, SEEN_TTL_MS } from '../../vocabulary.ts';
+import { decodeHistory, encodeHistory } from './history-codec.ts';
 import {
   decodeEdges,
   decodeEmbedding,
-  decodeHistory,
   decodeSeen,
   decodeUser,
   encodeEdges,
   encodeEmbedding,
-  encodeHistory,
   encodeSeen,
   encodeUser,
   SEEN_WORDS,
   type SeenEntries,
 } from './state-codec.ts';
+import type { StateRecord } from './state-record.ts';
 import { checkKey, checkText, checkTime } from './storable.ts';
 
-/** Field names as stored: `v` version, `x` expiry, `h` history, `s` seen, `u` profile, `g` edges, `e:<tower>` vectors. */
+/** Parts as stored: `h` history, `s` seen posts, `u` profile, `g` edges, `e:<tower>` vectors, the newest written last. */
 export type StateFields = Map<string, Uint8Array>;
 
-/** Field names have one length byte in an LMDB record. */
+/** A part's name is short in every record. */
 const TOWER_LIMIT_BYTES = 200;
+/** Vectors of so many towers are kept: the one that serves, and the one that is filled beside it to serve next. */
+const TOWERS_KEPT = 2;
 
-export const VERSION_FIELD = 'v';
-export const EXPIRY_FIELD = 'x';
+export const SEEN_FIELD = 's';
 
-/** What a read of one user needs, in the order of readState's `values`. */
-export function fieldsToRead(tower: string): string[] {
-  return [VERSION_FIELD, EXPIRY_FIELD, embeddingField(tower), 'h', 's', 'u', 'g'];
-}
-
-/** Fields that a merge must know before it can write; empty where the patch only replaces. */
-export function fieldsToMerge(patch: UserStatePatch): string[] {
-  const fields: string[] = [];
-  if (patch.history?.length || patch.forget?.length) fields.push('h');
-  if (patch.seen?.postIds.length) fields.push('s');
-  return fields;
+/** The part's record need not be read to be written. */
+export function isSeenOnly(patch: UserStatePatch): boolean {
+  const { embedding, history, forget, user, edges } = patch;
+  return !embedding && !history?.length && !forget?.length && !user && !edges;
 }
 
 /** null when there is no state, when it has expired, or when it was written by another version of this program. */
 export function readState(
   userId: string,
   tower: string,
-  get: (field: string) => Uint8Array | null,
+  record: StateRecord | null,
+  seen: Uint8Array | null,
   nowMs: number,
 ): UserState | null {
-  const version = decodeNumber(get(VERSION_FIELD));
-  const expiresAtMs = decodeNumber(get(EXPIRY_FIELD));
-  if (version === null || expiresAtMs === null || expiresAtMs <= nowMs) return null;
+  if (record === null || record.expiresAtMs <= nowMs) return null;
+  const get = (field: string) => record.fields.get(field) ?? null;
   return {
-    version,
+    version: record.version,
     embedding: decodeEmbedding(get(embeddingField(tower))),
-    history: decodeHistory(get('h')) ?? [],
-    seen: seenHashes(decodeSeen(get('s')), nowMs),
+    history: (decodeHistory(get('h')) ?? []).filter((entry) => entry.type !== 'unlike'),
+    seen: seenHashes(decodeSeen(seen), nowMs),
     user: decodeUser(get('u')),
     edges: decodeEdges(get('g'), userId) ?? [],
   };
 }
 
-/** The fields that a patch writes, given the present values of `fieldsToMerge`. */
-export function mergePatch(
-  patch: UserStatePatch,
-  get: (field: string) => Uint8Array | null,
-  nowMs: number,
-): StateFields {
-  const written: StateFields = new Map();
-  if (patch.embedding) {
-    written.set(embeddingField(patch.embedding.tower), encodeEmbedding(patch.embedding.vector));
+/** Applies a patch to the parts of one user. */
+export function applyPatch(patch: UserStatePatch, fields: StateFields, nowMs: number): void {
+  const { embedding } = patch;
+  if (embedding) {
+    fields.delete(embeddingField(embedding.tower));
+    fields.set(embeddingField(embedding.tower), encodeEmbedding(embedding.vector));
+    const vectors = [...fields.keys()].filter((name) => name.startsWith(EMBEDDING_PREFIX));
+    for (const name of vectors.slice(0, -TOWERS_KEPT)) fields.delete(name);
   }
   if (patch.history?.length || patch.forget?.length) {
-    const present = decodeHistory(get('h')) ?? [];
-    written.set('h', encodeHistory(mergeHistory(present, patch.history ?? [], patch.forget ?? [])));
+    const present = decodeHistory(fields.get('h') ?? null) ?? [];
+    fields.set('h', encodeHistory(mergeHistory(present, patch.history ?? [], patch.forget ?? [])));
   }
   if (patch.seen?.postIds.length) {
-    written.set('s', encodeSeen(mergeSeen(decodeSeen(get('s')), patch.seen, nowMs)));
+    const present = decodeSeen(fields.get(SEEN_FIELD) ?? null);
+    fields.set(SEEN_FIELD, encodeSeen(mergeSeen(present, patch.seen, nowMs)));
   }
-  if (patch.user) written.set('u', encodeUser(patch.user));
-  if (patch.edges) written.set('g', encodeEdges(patch.edges));
-  return written;
+  if (patch.user) fields.set('u', encodeUser(patch.user));
+  if (patch.edges) fields.set('g', encodeEdges(patch.edges));
 }
 
 /** Throws FeedrankError(invalid_input) that names the field. */
@@ -108,9 +101,12 @@ export function checkPatch(userId: string, patch: UserStatePatch): void {
     if (!Number.isFinite(entry.dwellMs)) throw invalid(`history[${i}].dwellMs`, 'must be a number');
   });
   if (patch.seen) {
-    checkTime(patch.seen.atMs, 'seen.atMs');
-    patch.seen.postIds.forEach((id, i) => {
+    const { postIds, atMs } = patch.seen;
+    if (typeof atMs === 'number') checkTime(atMs, 'seen.atMs');
+    else if (atMs?.length !== postIds.length) throw invalid('seen.atMs', 'must hold one time for each post');
+    postIds.forEach((id, i) => {
       checkKey(id, `seen.postIds[${i}]`);
+      if (typeof atMs !== 'number') checkTime(atMs[i], `seen.atMs[${i}]`);
     });
   }
   if (patch.user) {
@@ -136,22 +132,16 @@ export function nextVersion(present: number | null, nowMs: number): number {
   return Math.max((present ?? 0) + 1, Math.floor(nowMs));
 }
 
-/** Numbers are decimal text in both stores, so that Redis's scripts can read them. */
-export function encodeNumber(value: number): Uint8Array {
-  return Buffer.from(String(value));
-}
-
-export function decodeNumber(bytes: Uint8Array | null): number | null {
-  if (!bytes || bytes.length === 0 || bytes.length > 20) return null;
-  const text = Buffer.from(bytes).toString('latin1');
-  return /^\d{1,16}$/.test(text) ? Number(text) : null;
-}
+const EMBEDDING_PREFIX = 'e:';
 
 function embeddingField(tower: string): string {
-  return `e:${tower}`;
+  return `${EMBEDDING_PREFIX}${tower}`;
 }
 
-/** Newest first, one entry per (post, type), at most HISTORY_LIMIT. `forget` is applied last. */
+/**
+ * Newest first, one entry per (post, type), at most HISTORY_LIMIT of engagements and of un-likes. A like that is not
+ * newer than the un-like of its post is dropped, in whatever order they come. `forget` is applied last.
+ */
 function mergeHistory(
   present: readonly HistoryEntry[],
   added: readonly HistoryEntry[],
@@ -164,9 +154,16 @@ function mergeHistory(
     if (!other || entry.at >= other.at) byKey.set(key, entry);
   }
   for (const { type, postId } of forget) byKey.delete(`${type} ${postId}`);
-  return [...byKey.values()]
-    .sort((a, b) => b.at - a.at || compare(a.postId, b.postId) || compare(a.type, b.type))
-    .slice(0, HISTORY_LIMIT);
+  const unlikes = [...byKey.values()].filter((entry) => entry.type === 'unlike');
+  for (const { postId, at } of unlikes) {
+    const like = byKey.get(`like ${postId}`);
+    if (like && like.at <= at) byKey.delete(`like ${postId}`);
+  }
+  const newest = (entries: HistoryEntry[]) =>
+    entries
+      .sort((a, b) => b.at - a.at || compare(a.postId, b.postId) || compare(a.type, b.type))
+      .slice(0, HISTORY_LIMIT);
+  return [...newest([...byKey.values()].filter((entry) => entry.type !== 'unlike')), ...newest(unlikes)];
 }
 
 function compare(a: string, b: string): number {
@@ -176,7 +173,7 @@ function compare(a: string, b: string): number {
 /** Oldest first, one entry a post with its latest time, expired ones gone, the newest SEEN_LIMIT kept. */
 function mergeSeen(
   present: SeenEntries | null,
-  added: { postIds: readonly string[]; atMs: number },
+  added: { postIds: readonly string[]; atMs: number | readonly number[] },
   nowMs: number,
 ): SeenEntries {
   const latest = new Map<string, [lo: number, hi: number, seconds: number]>();
@@ -190,11 +187,12 @@ function mergeSeen(
   for (let i = 0; present && i < present.length; i += SEEN_WORDS) {
     put(present[i], present[i + 1], present[i + 2]);
   }
-  const addedSeconds = Math.min(0xffffffff, Math.max(0, Math.floor(added.atMs / 1000)));
-  for (const id of added.postIds) {
+  const { postIds, atMs } = added;
+  postIds.forEach((id, i) => {
     const { lo, hi } = hash64(id);
-    put(lo, hi, addedSeconds);
-  }
+    const seconds = Math.floor((typeof atMs === 'number' ? atMs : atMs[i]) / 1000);
+    put(lo, hi, Math.min(0xffffffff, Math.max(0, seconds)));
+  });
   const kept = [...latest.values()]
     .filter((entry) => isFresh(entry[2], nowMs))
     .sort((a, b) => a[2] - b[2])

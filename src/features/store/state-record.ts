@@ -1,42 +1,55 @@
-// Packs named binary fields into one LMDB record and back: format byte, then per field u8 name length, name,
-// u32 value length, value. A record of another format is null. Called by lmdb-state-store.ts.
+// One user's online state as bytes: a head that changes with every write (format, version, expiry) and the named parts.
+// A record of another format is null. Called by the Redis and the LMDB adapter.
 import { Buffer } from 'node:buffer';
+import { PackedReader, PackedWriter } from './packed-bytes.ts';
 import type { StateFields } from './state-fields.ts';
 
-const FORMAT = 1;
+const FORMAT = 2;
+/** Format, version and expiry as 48-bit integers. */
+export const HEAD_BYTES = 13;
 
-export function packFields(fields: StateFields): Buffer {
-  const names = [...fields.keys()].map((name) => Buffer.from(name));
-  let bytes = 1;
-  let i = 0;
-  for (const value of fields.values()) bytes += 5 + names[i++].length + value.length;
-  const record = Buffer.alloc(bytes);
-  record[0] = FORMAT;
-  let at = 1;
-  i = 0;
-  for (const value of fields.values()) {
-    const name = names[i++];
-    at = record.writeUInt8(name.length, at);
-    at += name.copy(record, at);
-    at = record.writeUInt32LE(value.length, at);
-    record.set(value, at);
-    at += value.length;
-  }
-  return record;
+export interface StateRecord {
+  /** Grows with every change. */
+  version: number;
+  expiresAtMs: number;
+  fields: StateFields;
 }
 
-export function unpackFields(record: Uint8Array | undefined | null): StateFields | null {
-  if (!record || record.length < 1 || record[0] !== FORMAT) return null;
-  const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength);
-  const fields: StateFields = new Map();
-  let at = 1;
-  while (at < bytes.length) {
-    const nameEnd = at + 1 + bytes[at];
-    if (nameEnd + 4 > bytes.length) return null;
-    const valueEnd = nameEnd + 4 + bytes.readUInt32LE(nameEnd);
-    if (valueEnd > bytes.length) return null;
-    fields.set(bytes.toString('utf8', at + 1, nameEnd), bytes.subarray(nameEnd + 4, valueEnd));
-    at = valueEnd;
+export function packHead({ version, expiresAtMs }: Pick<StateRecord, 'version' | 'expiresAtMs'>): Buffer {
+  const head = Buffer.allocUnsafe(HEAD_BYTES);
+  head[0] = FORMAT;
+  head.writeUIntLE(version, 1, 6);
+  head.writeUIntLE(expiresAtMs, 7, 6);
+  return head;
+}
+
+/** Per part: name, length, bytes. */
+export function packFields(fields: StateFields): Buffer {
+  const out = new PackedWriter();
+  for (const [name, value] of fields) {
+    out.text(name);
+    out.varint(value.length);
+    out.bytes(value);
   }
-  return fields;
+  return out.take();
+}
+
+export function packRecord(record: StateRecord): Buffer {
+  return Buffer.concat([packHead(record), packFields(record.fields)]);
+}
+
+/** Version and expiry alone; null where the bytes are no record of this format. */
+export function unpackHead(bytes: Uint8Array | undefined | null): Omit<StateRecord, 'fields'> | null {
+  if (!bytes || bytes.length < HEAD_BYTES || bytes[0] !== FORMAT) return null;
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, HEAD_BYTES);
+  return { version: head.readUIntLE(1, 6), expiresAtMs: head.readUIntLE(7, 6) };
+}
+
+export function unpackRecord(bytes: Uint8Array | undefined | null): StateRecord | null {
+  const head = unpackHead(bytes);
+  if (!bytes || !head) return null;
+  const fields: StateFields = new Map();
+  const input = new PackedReader(bytes, HEAD_BYTES);
+  while (input.left > 0 && input.ok) fields.set(input.text(), input.bytes(input.varint()));
+  return input.isDone ? { ...head, fields } : null;
 }

@@ -1,8 +1,9 @@
-// Opens the online user state: Redis when a URL is given, LMDB in the data folder otherwise. compose and the scripts
+// Opens the online user state: Redis when it is told where, LMDB in the data folder otherwise. compose and the scripts
 // call it; nothing outside knows which of the two answers.
 import type { SessionStore, StateStore } from '../../contracts.ts';
 import type { Deadline } from '../../deadline.ts';
 import { LmdbStateStore } from './lmdb-state-store.ts';
+import type { RedisTarget } from './redis-client.ts';
 import { RedisStateStore } from './redis-state-store.ts';
 
 export interface OnlineStore extends StateStore, SessionStore {
@@ -13,8 +14,8 @@ export interface OnlineStore extends StateStore, SessionStore {
 }
 
 export interface StateStoreOptions {
-  /** `redis://…`; absent = LMDB in `dataDir`. */
-  redisUrl?: string;
+  /** Absent = LMDB in `dataDir`. */
+  redis?: RedisTarget;
   dataDir: string;
   /** A user's state is forgotten this long after its last write; rebuilt from the SQL store. Default 30 days. */
   ttlMs?: number;
@@ -27,9 +28,9 @@ const DEFAULT_TTL_MS = 30 * 24 * 3_600_000;
 /** A Redis that cannot be reached does not stop the opening: its calls fail with `unavailable` until it is back. */
 export async function openStateStore(options: StateStoreOptions): Promise<OnlineStore> {
   const ttlMs = options.ttlMs ?? DEFAULT_TTL_MS;
-  if (options.redisUrl) {
+  if (options.redis) {
     return RedisStateStore.open({
-      redisUrl: options.redisUrl,
+      redis: options.redis,
       ttlMs,
       keyPrefix: options.keyPrefix ?? 'feedrank:',
     });
