@@ -42,6 +42,8 @@ export interface RunningServer {
   url: string;
   /** Where the program came from, for the log. */
   origin: string;
+  /** Its (main) process; a signal to it is a fault of the server. */
+  pid: number;
   stop(): Promise<void>;
 }
 
@@ -55,7 +57,7 @@ export interface ServerCommand extends CommandOptions {
 export async function startServer(
   command: ServerCommand,
   ready: () => Promise<void>,
-): Promise<{ stop(): Promise<void> }> {
+): Promise<{ pid: number; stop(): Promise<void> }> {
   const child = spawn(command.file, command.args, {
     cwd: command.cwd,
     uid: command.uid,
@@ -87,7 +89,7 @@ export async function startServer(
     if (ended !== null) throw new Error(`${command.file} ${ended}: ${log.trim().split('\n').at(-1) ?? ''}`);
     try {
       await ready();
-      return { stop };
+      return { pid: child.pid!, stop };
     } catch (error) {
       if (Date.now() > giveUpAt) {
         await stop();
@@ -96,6 +98,15 @@ export async function startServer(
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
+}
+
+/** The command as it runs in a network namespace (Linux, root); undefined = here. `ip netns exec` keeps the pid. */
+export function inNamespace(
+  name: string | undefined,
+  file: string,
+  args: string[],
+): { file: string; args: string[] } {
+  return name === undefined ? { file, args } : { file: 'ip', args: ['netns', 'exec', name, file, ...args] };
 }
 
 /** A loopback port that was free a moment ago. */
@@ -117,6 +128,8 @@ async function endProcess(child: ChildProcess, signal: NodeJS.Signals): Promise<
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
   const exited = new Promise((resolve) => child.once('exit', resolve));
   child.kill(signal);
+  // A server that a test has stopped does not see the signal before it goes on.
+  child.kill('SIGCONT');
   const hard = setTimeout(() => child.kill('SIGKILL'), 5_000);
   await exited;
   clearTimeout(hard);

@@ -21,6 +21,8 @@ async function pgliteTemplate(): Promise<string> {
   const hash = createHash('sha256');
   for (const file of [
     'src/features/store/sql-migrations.ts',
+    'src/features/store/sql-schema.ts',
+    'src/features/store/postgres-partitions.ts',
     'node_modules/@electric-sql/pglite/package.json',
   ]) {
     hash.update(readFileSync(join(root, file)));

@@ -28,11 +28,20 @@ interface Program {
 
 type Identity = { uid?: number; gid?: number };
 
+export interface PostgresOptions {
+  /** A cluster made before by the same program; it is used in place. Default: a new, throw-away one. */
+  data?: string;
+  /** Where it listens; default a free port. */
+  port?: number;
+  /** `name=value` settings on top of the usual ones. */
+  settings?: string[];
+}
+
 /**
  * The first that works of: PATH (and Debian's version folders), npm's embedded server, Debian's package unpacked into
  * `cacheDir`. Rejects with the reasons.
  */
-export async function startPostgres(cacheDir: string): Promise<RunningServer> {
+export async function startPostgres(cacheDir: string, options: PostgresOptions = {}): Promise<RunningServer> {
   const work = mkdtempSync(join(tmpdir(), 'feedrank-postgres-'));
   // The server's user must be able to pass through; what lies inside has its own modes.
   chmodSync(work, 0o755);
@@ -41,7 +50,7 @@ export async function startPostgres(cacheDir: string): Promise<RunningServer> {
     try {
       const program = await find(work, cacheDir);
       if (!program) continue;
-      return await start(program, work);
+      return await start(program, work, options);
     } catch (error) {
       reasons.push(error instanceof Error ? error.message : String(error));
     }
@@ -50,15 +59,17 @@ export async function startPostgres(cacheDir: string): Promise<RunningServer> {
   throw new Error(reasons.length > 0 ? reasons.join('; ') : 'no PostgreSQL server here');
 }
 
-async function start(program: Program, work: string): Promise<RunningServer> {
+async function start(program: Program, work: string, given: PostgresOptions): Promise<RunningServer> {
   const identity = unprivileged();
-  const data = mkdtempSync(join(work, 'data-'));
-  chmodSync(data, 0o700);
-  if (identity.uid !== undefined) chownSync(data, identity.uid, identity.gid ?? identity.uid);
-  const options = { ...identity, env: program.env, cwd: data };
-  const initArgs = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'];
-  await runCommand(join(program.bin, 'initdb'), initArgs, options);
-  const port = await freePort();
+  const data = given.data ?? mkdtempSync(join(work, 'data-'));
+  const options = { ...identity, env: program.env, cwd: work };
+  if (!existsSync(join(data, 'PG_VERSION'))) {
+    chmodSync(data, 0o700);
+    if (identity.uid !== undefined) chownSync(data, identity.uid, identity.gid ?? identity.uid);
+    const initArgs = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'];
+    await runCommand(join(program.bin, 'initdb'), initArgs, options);
+  }
+  const port = given.port ?? (await freePort());
   const settings = [
     'listen_addresses=127.0.0.1',
     'unix_socket_directories=',
@@ -66,6 +77,7 @@ async function start(program: Program, work: string): Promise<RunningServer> {
     'shared_buffers=64MB',
     'max_connections=60',
     'wal_level=logical',
+    ...(given.settings ?? []),
   ];
   const args = ['-D', data, '-p', String(port), ...settings.flatMap((setting) => ['-c', setting])];
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
@@ -76,6 +88,7 @@ async function start(program: Program, work: string): Promise<RunningServer> {
   return {
     url,
     origin: program.origin,
+    pid: server.pid,
     stop: async () => {
       await server.stop();
       rmSync(work, { recursive: true, force: true });

@@ -1,9 +1,9 @@
 // Finds a Redis server without touching the system and starts it, empty, on a free loopback port.
-import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
+import { accessSync, constants, copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, type RunningServer, startServer } from './child-process.ts';
+import { freePort, inNamespace, type RunningServer, startServer } from './child-process.ts';
 import { unpackDebianPackages } from './debian-package.ts';
 
 interface Program {
@@ -12,16 +12,29 @@ interface Program {
   env: Record<string, string>;
 }
 
+export interface RedisOptions {
+  /** Where it listens; default a free port. */
+  port?: number;
+  /** A network namespace to run in, and its address to listen on; default: here, on loopback. */
+  namespace?: { name: string; address: string };
+  /** An RDB file that it starts from; default empty. */
+  dump?: string;
+}
+
 /** The first of: on the PATH, Debian's package unpacked into `cacheDir`. Rejects with the reason. */
-export async function startRedis(cacheDir: string): Promise<RunningServer> {
+export async function startRedis(cacheDir: string, options: RedisOptions = {}): Promise<RunningServer> {
   const program = await findRedis(cacheDir);
-  const port = await freePort();
+  const port = options.port ?? (await freePort());
   const dir = mkdtempSync(join(tmpdir(), 'feedrank-redis-'));
+  if (options.dump) copyFileSync(options.dump, join(dir, 'dump.rdb'));
+  const host = options.namespace?.address ?? '127.0.0.1';
   const args = [
     '--port',
     String(port),
     '--bind',
-    '127.0.0.1',
+    host,
+    '--protected-mode',
+    'no',
     '--dir',
     dir,
     '--save',
@@ -31,13 +44,14 @@ export async function startRedis(cacheDir: string): Promise<RunningServer> {
   ];
   const remove = () => rmSync(dir, { recursive: true, force: true });
   try {
-    const server = await startServer(
-      { file: program.file, args, env: program.env, stopSignal: 'SIGTERM' },
-      () => ping(port),
+    const command = inNamespace(options.namespace?.name, program.file, args);
+    const server = await startServer({ ...command, env: program.env, stopSignal: 'SIGTERM' }, () =>
+      ping(host, port),
     );
     return {
-      url: `redis://127.0.0.1:${port}`,
+      url: `redis://${host}:${port}`,
       origin: program.origin,
+      pid: server.pid,
       stop: async () => {
         await server.stop();
         remove();
@@ -77,9 +91,9 @@ async function findRedis(cacheDir: string): Promise<Program> {
   };
 }
 
-function ping(port: number): Promise<void> {
+function ping(host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect(port, host);
     socket.setTimeout(1_000, () => socket.destroy(new Error('no answer')));
     socket.once('error', reject);
     socket.once('connect', () => socket.write('PING\r\n'));

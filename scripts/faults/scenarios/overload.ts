@@ -1,0 +1,98 @@
+// Fault 8: twice, five and ten times of what one core sustains. The service has one core, the generator another.
+import { availableParallelism } from 'node:os';
+import { Campaign } from '../../load-test/campaign.ts';
+import { DEFAULT_LIMITS, type PhaseReport } from '../../load-test/phase-report.ts';
+import { atLeast, atMost, type Criterion, equals, holds } from '../criterion.ts';
+import { Load } from '../load.ts';
+import { Impossible, type Scenario } from '../scenario.ts';
+import { inSite } from '../site.ts';
+
+const DEADLINE_MS = 300;
+const REFUSAL_MS = 5;
+const RECOVERY_SECONDS = 5;
+const FACTORS = [2, 5, 10];
+
+export const overload: Scenario = {
+  id: 8,
+  title: 'Overload of 2×, 5× and 10× on one core',
+  async run(context) {
+    if (availableParallelism() < 2) throw new Impossible('the service and the generator need a core each');
+    return inSite(context, {}, async (site) => {
+      const env = { FEED_WORKERS: '1', FEED_DEADLINE_MS: String(DEADLINE_MS), LOG_LEVEL: 'warn' };
+      const service = await site.startService({ cores: '0', env });
+      const load = await Load.open({ base: service.base, users: site.world.users, cores: '1' });
+      site.defer(() => load.close());
+      const campaign = new Campaign(
+        {
+          load: {
+            steps: {
+              start: 20,
+              factor: 1.4,
+              max: 2000,
+              list: context.quick ? [20, 40, 60, 90] : null,
+              refine: 1,
+            },
+          },
+          durationMs: context.quick ? 3000 : 8000,
+          warmUpMs: 4000,
+          holds: context.quick ? [5] : FACTORS,
+          holdMs: context.quick ? 6000 : 60_000,
+          recoveryMs: context.quick ? 8000 : 12_000,
+          arrivals: 'poisson',
+          burstSize: 1,
+          seed: 3,
+          // Fewer candidates ranked is how it copes: flagged answers are answers.
+          limits: { ...DEFAULT_LIMITS, p99Ms: DEADLINE_MS, acceptDegraded: true },
+          maxRate: 5000,
+        },
+        { pool: load.pool, servicePid: service.pid, observer: { second: () => {}, phaseEnds: () => {} } },
+      );
+      const { knee, holds: held, phases } = await campaign.run();
+      context.note(`knee ${knee?.rate}/s`);
+      const invalid = phases.flatMap((phase) => (phase.role === 'hold' ? phase.void : []));
+      const steps = phases.filter(({ role, problems }) => role === 'step' && problems.length === 0);
+      const atKnee = Math.max(...steps.map(rankedPerSecond), 0.1);
+      const criteria: Criterion[] = [
+        holds(
+          'a knee is found',
+          knee?.rate != null,
+          `${knee?.rate ?? 'none'}/s with a p99 within ${DEADLINE_MS} ms`,
+        ),
+        holds('the generator kept its schedule', invalid.length === 0, invalid.join('; ') || 'yes'),
+        holds('the process lives', service.alive, service.alive ? 'yes' : service.lastLine()),
+      ];
+      for (const hold of held) {
+        const name = `${hold.factor}×`;
+        const phase = phases.find((one) => one.role === 'hold' && one.rate === hold.rate)!;
+        const { failed, timedOut, wrong } = phase.counts.feed;
+        criteria.push(
+          atLeast(
+            `${name} (${hold.rate.toFixed(0)}/s): feeds ranked by a model, of the knee’s ${atKnee.toFixed(1)}/s`,
+            (100 * rankedPerSecond(phase)) / atKnee,
+            90,
+            { unit: '%', timed: true },
+          ),
+          atMost(`${name}: p99 of what was accepted`, hold.latencyP99Ms, DEADLINE_MS, {
+            unit: 'ms',
+            timed: true,
+          }),
+          atMost(`${name}: p99 of the refusals (${hold.refused})`, hold.refusedP99Ms ?? 0, REFUSAL_MS, {
+            unit: 'ms',
+            timed: true,
+          }),
+          equals(`${name}: failed, late or wrong`, failed + timedOut + wrong, 0),
+          atMost(`${name}: recovered after`, hold.recoverySeconds, RECOVERY_SECONDS, {
+            unit: 's',
+            timed: true,
+          }),
+        );
+      }
+      return criteria;
+    });
+  },
+};
+
+/** Answers of the lowest rungs are answers, but no goodput: no model ranked them. */
+function rankedPerSecond({ goodputPerSecond, causes, seconds }: PhaseReport): number {
+  return goodputPerSecond - (causes['degraded:ranking_unavailable'] ?? 0) / seconds;
+}
