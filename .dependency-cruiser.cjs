@@ -1,6 +1,6 @@
 // The rule of imports (ARCHITECTURE.md): kernel ← stages ← pipeline ← worker, pool ← api ← compose ← main.
 const kernel =
-  '^src/(contracts|vocabulary|hashing|post-record|post-text|errors|deadline|telemetry|resilience)\\.ts$';
+  '^src/(contracts|vocabulary|hashing|post-record|post-text|errors|deadline|telemetry|tracing|logger|watched-file|resilience|admission)\\.ts$|^src/resilience/';
 const stages = '^src/(candidates|features|ranking|rerank)/';
 
 module.exports = {
@@ -41,7 +41,7 @@ module.exports = {
     {
       name: 'drivers-only-in-adapters',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(features/store/|compose\\.ts)' },
+      from: { path: '^src/', pathNot: '^src/(features/(store|stream)/|compose\\.ts)' },
       to: { path: 'node_modules/(ioredis|pg|lmdb|@electric-sql)/' },
     },
     {

@@ -4,11 +4,12 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { pino } from 'pino';
+import { authSettings } from '../src/auth-settings.ts';
 import { currentVersion } from '../src/candidates/index/artifact.ts';
 import { composeService, type Service } from '../src/compose.ts';
 import { readConfig } from '../src/config.ts';
 import { messageOf } from '../src/errors.ts';
+import { createLogger } from '../src/logger.ts';
 import { buildWorld } from './demo/build-world.ts';
 import { feedTable, type PrintedPost } from './demo/feed-table.ts';
 import { pickReaders, type Reader } from './demo/readers.ts';
@@ -24,10 +25,16 @@ const HELP = `usage: npm run demo -- [flags]
   --limit N       posts printed for each user (default 10)
   --rebuild       make the world and its index anew
   --once          stop after printing
+  --api-key KEY   where API_KEYS_FILE or JWT_* is set: what the demo itself asks with (default FEEDRANK_API_KEY)
   --json FILE     write the feeds that were printed and the seconds that each step took
   --help`;
 
 const INDEX_EF_CONSTRUCTION = 80;
+const OPEN_NOTICE = [
+  'THIS DEMO IS OPEN. It asks nobody for credentials: whoever reaches the port',
+  'reads every feed, writes every event, erases every user. Keys are made by',
+  'npm run keys -- create --help; API_KEYS_FILE puts them in force.',
+];
 
 interface Flags {
   world: WorldOptions;
@@ -37,6 +44,7 @@ interface Flags {
   rebuild: boolean;
   once: boolean;
   json: string | undefined;
+  apiKey: string | undefined;
 }
 
 function readFlags(argv: string[]): Flags | null {
@@ -52,6 +60,7 @@ function readFlags(argv: string[]): Flags | null {
       rebuild: { type: 'boolean', default: false },
       once: { type: 'boolean', default: false },
       json: { type: 'string' },
+      'api-key': { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
@@ -68,6 +77,7 @@ function readFlags(argv: string[]): Flags | null {
     rebuild: values.rebuild,
     once: values.once,
     json: values.json,
+    apiKey: values['api-key'] ?? process.env.FEEDRANK_API_KEY,
   };
 }
 
@@ -112,10 +122,11 @@ interface Printed {
   posts: PrintedPost[];
 }
 
-async function printFeeds(base: string, world: World, limit: number): Promise<Printed[]> {
+async function printFeeds(base: string, world: World, { limit, apiKey }: Flags): Promise<Printed[]> {
+  const headers: Record<string, string> = apiKey ? { authorization: `Bearer ${apiKey}` } : {};
   const printed: Printed[] = [];
   for (const user of pickReaders(world, 3)) {
-    const response = await fetch(`${base}/feed/${encodeURIComponent(user.id)}?limit=${limit}`);
+    const response = await fetch(`${base}/feed/${encodeURIComponent(user.id)}?limit=${limit}`, { headers });
     const feed = (await response.json()) as {
       posts: PrintedPost[];
       model: string;
@@ -133,7 +144,14 @@ async function printFeeds(base: string, world: World, limit: number): Promise<Pr
   return printed;
 }
 
-function printUrls(base: string, user: Reader, post: string): void {
+function framed(lines: readonly string[]): string {
+  const width = Math.max(...lines.map((line) => line.length));
+  const bar = '─'.repeat(width + 2);
+  const rows = lines.map((line) => `  │ ${line.padEnd(width)} │`);
+  return [`  ┌${bar}┐`, ...rows, `  └${bar}┘`].join('\n');
+}
+
+function printUrls(base: string, user: Reader, post: string, open: boolean): void {
   console.log(`
 Try it:
   curl '${base}/feed/${user.id}?limit=5&explain=1'
@@ -143,7 +161,7 @@ Try it:
   ${base}/docs          the API
   ${base}/metrics       Prometheus
 
-This demo has no authentication: anyone who reaches the port reads every feed. It listens on this machine only.`);
+${open ? framed(OPEN_NOTICE) : 'It asks for credentials: add -H "authorization: Bearer KEY".'}`);
 }
 
 async function main(): Promise<void> {
@@ -164,7 +182,7 @@ async function main(): Promise<void> {
   });
   const world = await openWorld(flags, config.MODELS_DIR);
   const builtSeconds = seconds();
-  const service: Service = await composeService(config, pino({ level: config.LOG_LEVEL }));
+  const service: Service = await composeService(config, createLogger(config.LOG_LEVEL));
   const stop = async () => {
     await service.close();
     process.exit(0);
@@ -173,11 +191,11 @@ async function main(): Promise<void> {
   process.on('SIGTERM', stop);
   const base = await service.app.listen({ host: config.HOST, port: config.PORT });
   const servingSeconds = seconds();
-  const printed = await printFeeds(base, world, flags.limit);
+  const printed = await printFeeds(base, world, flags);
   if (flags.json)
     writeFileSync(flags.json, JSON.stringify({ builtSeconds, servingSeconds, feeds: printed }, null, 2));
   if (flags.once) return stop();
-  printUrls(base, printed[0].user, printed[0].posts[0].id);
+  printUrls(base, printed[0].user, printed[0].posts[0].id, authSettings(config) === null);
   console.log(
     `\nServing ${world.options.posts} posts on ${base} (ready after ${servingSeconds} s). Ctrl-C stops it.`,
   );

@@ -7,10 +7,15 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { apiConfigSchema } from './api/api-config.ts';
 import { buildApp } from './api/app.ts';
 import type { AppContext, Readiness } from './api/app-context.ts';
+import type { Draining } from './api/draining.ts';
 import { Applier } from './applier.ts';
 import { parseRetrievalConfig } from './candidates/retrieval-config.ts';
 import { GenerationView } from './catalogue-view.ts';
 import { ColdStart } from './cold-start.ts';
+import { openLiveData } from './composition/live-data.ts';
+import { composeModelLifeCycle } from './composition/model-life-cycle.ts';
+import { openOperations, tracedSql, tracedState } from './composition/operations.ts';
+import { openResilience } from './composition/resilience.ts';
 import type { Config } from './config.ts';
 import type { Change } from './contracts.ts';
 import { messageOf } from './errors.ts';
@@ -19,11 +24,14 @@ import { openSqlStore } from './features/store/postgres-store.ts';
 import { openStateStore } from './features/store/state-store.ts';
 import { Generations } from './generations.ts';
 import { UserHydrator } from './hydrate.ts';
+import { LiveRecall } from './live-recall.ts';
 import { WorkerPool } from './pool.ts';
 import { towerPost } from './post-text.ts';
 import { promotedFolder } from './ranking/model-registry.ts';
 import { parseValueWeights } from './ranking/value-model.ts';
+import { redisTarget } from './redis-settings.ts';
 import { DEFAULT_RULES_VERSION, RulesFile } from './rerank/rules-file.ts';
+import { guarded } from './resilience.ts';
 import { SlateMaker } from './slate-maker.ts';
 import { createTelemetry } from './telemetry.ts';
 import { UserEmbedder } from './user-embedder.ts';
@@ -34,6 +42,8 @@ export interface Service {
   app: FastifyInstance;
   generations: Generations;
   slates: SlateMaker;
+  /** Begun before `close`, it turns readiness off while requests are still served. */
+  draining: Draining;
   /** Stops taking requests, finishes those in flight, closes every store and worker. */
   close(): Promise<void>;
 }
@@ -64,17 +74,27 @@ async function compose(
 ): Promise<Service> {
   mkdirSync(config.DATA_DIR, { recursive: true });
   const telemetry = createTelemetry();
+  const operations = await openOperations(config, logger);
+  closers.push(() => operations.close());
+  const resilience = openResilience(config, telemetry.registry);
+  const { policies, admission } = resilience;
+  closers.push(() => resilience.close());
   const retrieval = parseRetrievalConfig(readJson(config.RETRIEVAL_FILE, 'RETRIEVAL_FILE'));
   const weights = parseValueWeights(parseJson(config.VALUE_WEIGHTS, 'VALUE_WEIGHTS'), 'VALUE_WEIGHTS');
 
-  const sql = await openSqlStore({
+  const openedSql = await openSqlStore({
     databaseUrl: config.DATABASE_URL,
     dataDir: config.DATA_DIR,
     poolSize: config.DATABASE_POOL,
   });
+  const sql = guarded(tracedSql(openedSql), policies.sql);
   closers.push(() => sql.close());
-  const state = await openStateStore({ redisUrl: config.REDIS_URL, dataDir: config.DATA_DIR });
+  const openedState = await openStateStore({ redis: redisTarget(config), dataDir: config.DATA_DIR });
+  const state = guarded(tracedState(openedState), policies.state);
   closers.push(() => state.close());
+
+  const live = await openLiveData(config, sql, (level, details, message) => logger[level](details, message));
+  closers.push(() => live.close());
 
   const embeds = await EmbedPool.start({
     postTowerDir: await promotedFolder(config.MODELS_DIR, 'post-tower'),
@@ -94,8 +114,11 @@ async function compose(
     script: new URL('./worker.ts', import.meta.url),
     size: config.FEED_WORKERS,
     workerData,
+    heapMb: config.FEED_WORKER_HEAP_MB,
     onWorkerExit: (error) => logger.error({ reason: error?.message }, 'a feed worker ended'),
+    onWorkerLost: resilience.onWorkerLost,
   });
+  resilience.watchPool(pool);
   closers.push(() => pool.close());
 
   const rules = existsSync(config.RULES_FILE)
@@ -110,6 +133,22 @@ async function compose(
   else logger.warn({ file: config.RULES_FILE }, 'no rules file: default rules');
   await pool.broadcast('rules', rules?.current ?? DEFAULT_RULES_VERSION, 'rules');
 
+  const { models, choices, rollout } = composeModelLifeCycle(config, {
+    pool,
+    weights,
+    registry: telemetry.registry,
+    logger,
+    find: (postId) => catalogue.find(postId),
+    refusals: () => [
+      ...(generations.refused ? [{ kind: 'index' as const, name: 'index', ...generations.refused }] : []),
+      ...(rules?.error
+        ? [{ kind: 'rules' as const, name: 'rules', version: 'file', reason: rules.error }]
+        : []),
+    ],
+  });
+  await rollout.open();
+  closers.push(() => rollout.close());
+
   const embedder = new UserEmbedder({
     state,
     tower,
@@ -117,10 +156,9 @@ async function compose(
     embedUsers: (users) => embeds.embedUsers(users),
     onComputed: (users) => telemetry.embeddingsComputed.inc(users),
   });
-  const listeners = new Set<(change: Change) => void>();
+  const listeners = new Set<(change: Change) => void>([(change) => choices.onChange(change)]);
   const applier = new Applier({
-    posts: sql,
-    users: sql,
+    source: sql,
     state,
     embedder,
     embedPosts: (posts) => embeds.embedPosts(posts.map(towerPost)),
@@ -135,6 +173,7 @@ async function compose(
     tower,
     beginning: '',
     changes: sql,
+    stream: live.stream,
     applier,
     pool,
     changesPollMs: config.CHANGES_POLL_MS,
@@ -148,14 +187,16 @@ async function compose(
     },
     log: (level, details, message) => logger[level](details, message),
   });
+  const catalogue: GenerationView = new GenerationView(generations, pool, retrieval);
   await generations.open();
   closers.push(() => generations.close());
 
   telemetry.watchGeneration(() => {
-    const { id, search, table, follower } = generations.current;
+    const { id, search, table, follower, recall } = generations.current;
     return {
       id,
       search,
+      recall,
       rows: table.rows,
       baseRows: table.baseRows,
       deletedRows: table.deletedRows.all,
@@ -184,16 +225,21 @@ async function compose(
     hydrator,
     generations,
     pool,
+    models: choices,
+    recall: new LiveRecall({ pool, share: config.RECALL_SHARE, recall: telemetry.liveRecall }),
     candidates: config.CANDIDATES,
+    changesLateMs: config.CHANGES_LAG_ALERT_MS,
     telemetry,
     onFailures: (requestId, failures) => logger.warn({ requestId, failures }, 'a slate was degraded'),
   });
 
   const health = (): Readiness => {
-    const { id, table, search, searchReason, models, modelProblems, writer } = generations.current;
-    const degraded = [...modelProblems];
+    const { id, table, search, searchReason, writer, follower } = generations.current;
+    const degraded = [...rollout.problems, ...operations.problems(), ...resilience.problems()];
     if (searchReason) degraded.push(searchReason);
     if (generations.refusal) degraded.push(generations.refusal);
+    if (follower.ageMs > config.CHANGES_LAG_ALERT_MS)
+      degraded.push(`changes are ${Math.round(follower.ageMs / 1000)} s late`);
     if (rules?.error) degraded.push(rules.error);
     if (writer.turnedAway > 0)
       degraded.push(`the live tier is full: ${writer.turnedAway} posts wait for an index build`);
@@ -204,11 +250,17 @@ async function compose(
       degraded,
       index: { kind: search, generation: id, posts: table.rows - table.deletedRows.all },
       models: Object.fromEntries([
-        ...models.map((model) => [model.split('@')[0], model]),
+        ...models.models.map((model) => [model.split('@')[0], model]),
         ['post-tower', embeds.postTower],
         ['user-tower', embeds.userTower],
       ]),
-      stores: { posts: sql.kind, state: state.kind },
+      stores: {
+        posts: sql.kind,
+        state: state.kind,
+        ...(live.stream
+          ? { changes: follower.source === 'stream' ? 'stream' : 'polled, no updater leads' }
+          : {}),
+      },
     };
   };
 
@@ -220,6 +272,10 @@ async function compose(
       ingestDeadlineMs: config.INGEST_DEADLINE_MS,
       rateLimitPerMinute: config.RATE_LIMIT_PER_MINUTE,
       userRateLimitPerMinute: config.USER_RATE_LIMIT_PER_MINUTE,
+      keyRateLimitPerMinute: config.KEY_RATE_LIMIT_PER_MINUTE,
+      opsOnLoopback: config.OPS_ON_LOOPBACK,
+      headersTimeoutMs: config.HEADERS_TIMEOUT_MS,
+      requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
       cursorSecret: config.CURSOR_SECRET ?? keptSecret(config.DATA_DIR),
       trustProxy: config.TRUST_PROXY?.split(',').map((range) => range.trim()) ?? [],
       docs: config.DOCS,
@@ -228,7 +284,7 @@ async function compose(
     logger,
     metrics: { registry: telemetry.registry },
     ranker: slates,
-    catalogue: new GenerationView(generations, pool, retrieval),
+    catalogue,
     stores: { posts: sql, users: sql, events: sql, state, sessions: state, servingLog: sql },
     applyNow: (changes) => applier.applyNow(changes, generations.writers),
     onChange: (listener) => {
@@ -236,12 +292,21 @@ async function compose(
       return () => listeners.delete(listener);
     },
     health,
+    models: rollout,
+    onServed: (record) => choices.served(record),
+    admission,
+    auth: operations.auth,
+    limitCounter: operations.limitCounter,
+    draining: operations.draining,
   };
+  telemetry.watchReadiness(health);
+  telemetry.watchPool(() => pool.queued);
   const app = await buildApp(context);
   return {
     app,
     generations,
     slates,
+    draining: operations.draining,
     close: async () => {
       await app.close();
       await closeAll();

@@ -2,6 +2,9 @@
 // names its key. The table in README.md and .env.example are generated from this schema (scripts/setup/docs.ts).
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { authProblems } from './auth-settings.ts';
+import { areProxyRanges } from './proxy-ranges.ts';
+import { redisNodes, redisProblems, redisTarget } from './redis-settings.ts';
 
 const flag = (fallback: 'true' | 'false') =>
   z
@@ -9,17 +12,41 @@ const flag = (fallback: 'true' | 'false') =>
     .default(fallback)
     .transform((value) => value === 'true');
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const nodeList = () =>
+  z
+    .string()
+    .refine((text) => redisNodes(text) !== null, 'must be host:port,host:port')
+    .optional();
 const optionalUrl = (protocols: RegExp) => z.url({ protocol: protocols }).optional();
 
 export const configSchema = z.object({
   PROFILE: z
     .enum(['development', 'production'])
     .default('development')
-    .describe('`production` refuses embedded stores and a missing CURSOR_SECRET.'),
+    .describe(
+      '`production` refuses embedded stores, a missing CURSOR_SECRET and a service without keys or tokens.',
+    ),
   HOST: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
   PORT: integer(0, 65_535).default(3000).describe('Port to listen on; 0 takes a free one.'),
   DATA_DIR: z.string().min(1).default('./data').describe('Embedded stores, published indexes, lock files.'),
   MODELS_DIR: z.string().min(1).default('./models').describe('Model folders `<name>/<version>/`.'),
+  MODEL_ROLLOUT: z
+    .enum(['auto', 'manual'])
+    .optional()
+    .describe(
+      '`auto`: a new ranker goes through shadow and canaries to promotion by itself; `manual`: an operator moves it. Absent: auto in production.',
+    ),
+  ROLLOUT_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('JSON with gates and schedule of the model life cycle.'),
+  EXPERIMENTS_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('JSON with the arms of an experiment: share, ranker version, value weights; reloaded.'),
+  MODELS_POLL_MS: integer(50, 3_600_000).default(2000).describe('How often the models folder is looked at.'),
   RULES_FILE: z
     .string()
     .min(1)
@@ -31,11 +58,32 @@ export const configSchema = z.object({
     .optional()
     .describe('JSON: weight of each predicted probability, for example `{"like":3,"negative":-10}`.'),
   DATABASE_URL: optionalUrl(/^postgres(ql)?$/).describe('PostgreSQL. Absent: embedded PGlite in DATA_DIR.'),
-  REDIS_URL: optionalUrl(/^rediss?$/).describe('Redis. Absent: embedded LMDB in DATA_DIR.'),
+  DATABASE_READ_URL: optionalUrl(/^postgres(ql)?$/).describe(
+    'A read replica: post contents and the scans of the offline jobs are read there.',
+  ),
+  REDIS_URL: optionalUrl(/^rediss?$/).describe(
+    'Redis; `rediss://` is TLS. Without it, a Cluster or Sentinels: embedded LMDB in DATA_DIR.',
+  ),
+  REDIS_CLUSTER_NODES: nodeList().describe('Some nodes of a Redis Cluster, `host:port,host:port`.'),
+  REDIS_SENTINELS: nodeList().describe('Sentinels that know the Redis master, `host:port,host:port`.'),
+  REDIS_SENTINEL_NAME: z.string().min(1).optional().describe('The master’s name among the Sentinels.'),
+  REDIS_USERNAME: z.string().min(1).optional().describe('User of the Cluster or of the master.'),
+  REDIS_PASSWORD: z.string().min(1).optional().describe('Password of the Cluster or of the master.'),
+  REDIS_TLS: flag('false').describe('TLS to the Cluster, or to Sentinels and master.'),
+  REDIS_TLS_CA_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('PEM of the authority that signed Redis’s certificates. Absent: those the system trusts.'),
   DATABASE_POOL: integer(1, 200).default(10).describe('Connections to PostgreSQL.'),
   FEED_WORKERS: integer(1, 128)
     .default(availableParallelism())
     .describe('Feed workers (search, encode, rank, re-rank); one a core.'),
+  FEED_WORKER_HEAP_MB: integer(64, 65_536)
+    .default(1024)
+    .describe(
+      'JavaScript heap of a feed worker; one that needs more is replaced. Posts and graph are not in it.',
+    ),
   EMBED_WORKERS: integer(1, 32).default(1).describe('Workers that embed new posts and users.'),
   EXECUTION_PROVIDER: z
     .enum(['cpu', 'cuda', 'webgpu'])
@@ -53,6 +101,12 @@ export const configSchema = z.object({
     .max(1)
     .default(0.02)
     .describe('Share of requests ordered by Plackett–Luce sampling, for off-policy evaluation.'),
+  RECALL_SHARE: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.005)
+    .describe('Share of requests whose search is compared with the exact scan, on an idle worker.'),
   LIVE_CAPACITY: integer(1000, 20_000_000)
     .default(200_000)
     .describe('Posts that can arrive between two index builds.'),
@@ -60,9 +114,26 @@ export const configSchema = z.object({
     .default(2000)
     .describe('How often a new published index is looked for.'),
   CHANGES_POLL_MS: integer(10, 60_000).default(200).describe('How often committed changes are read.'),
+  CHANGES_LAG_ALERT_MS: integer(100, 3_600_000)
+    .default(10_000)
+    .describe('Age of the changes from which health and metrics say that they are late.'),
+  REPLICATION_SLOT: z
+    .string()
+    .regex(/^[a-z0-9_]{1,63}$/, 'must be 1 to 63 of a–z, 0–9 and _')
+    .default('feedrank')
+    .describe('Slot that the updater reads, one a database; names the change stream in Redis too.'),
+  CHANGE_STREAM_LENGTH: integer(100, 100_000_000)
+    .default(50_000)
+    .describe('Entries kept in the change stream, of up to 100 changes each.'),
+  UPDATER_PORT: integer(0, 65_535)
+    .default(3001)
+    .describe('Port of the updater’s /health/ready and /metrics; 0 takes a free one.'),
+  EVENTS_RETENTION_DAYS: integer(0, 36_500)
+    .default(400)
+    .describe('Days that events are kept after they arrived, in whole months; 0 = for ever.'),
   RATE_LIMIT_PER_MINUTE: integer(0, 10_000_000)
     .default(6000)
-    .describe('Requests a minute of one address; 0 = no limit.'),
+    .describe('Requests a minute of one address; 0 = no limit. Keys that act for all users are exempt.'),
   USER_RATE_LIMIT_PER_MINUTE: integer(0, 10_000_000)
     .default(600)
     .describe('Feed pages a minute of one user; 0 = no limit.'),
@@ -73,7 +144,55 @@ export const configSchema = z.object({
     .describe(
       'Signs cursors and tracking tokens; replicas share it. Absent: made once and kept in DATA_DIR.',
     ),
-  TRUST_PROXY: z.string().optional().describe('Comma-separated address ranges of trusted proxies.'),
+  API_KEYS_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('JSON with hashed API keys (`npm run keys`); reloaded when it changes.'),
+  JWT_ISSUER: z.string().min(1).optional().describe('`iss` of accepted tokens; needs JWT_AUDIENCE and keys.'),
+  JWT_AUDIENCE: z.string().min(1).optional().describe('`aud` of accepted tokens.'),
+  JWT_JWKS_URL: optionalUrl(/^https?$/).describe(
+    'Where the issuer publishes its signing keys; http only on this machine.',
+  ),
+  JWT_JWKS_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Signing keys as a JSON Web Key Set; reloaded when it changes.'),
+  JWT_SECRET: z.string().min(32).optional().describe('Shared secret of HS256 tokens.'),
+  AUTH_OPEN: flag('false').describe(
+    'Lets a service without keys or tokens listen beyond this machine, in development only.',
+  ),
+  OPS_ON_LOOPBACK: flag('false').describe(
+    '/metrics and /docs without credentials for this machine; not behind a proxy on the same machine.',
+  ),
+  KEY_RATE_LIMIT_PER_MINUTE: integer(0, 10_000_000)
+    .default(0)
+    .describe('Requests a minute of one key or token subject without a limit of its own; 0 = no limit.'),
+  REQUEST_TIMEOUT_MS: integer(100, 600_000)
+    .default(30_000)
+    .describe('Time in which a whole request must have arrived.'),
+  HEADERS_TIMEOUT_MS: integer(100, 120_000)
+    .default(10_000)
+    .describe('Time in which the headers of a request must have arrived.'),
+  DRAIN_DELAY_MS: integer(0, 120_000)
+    .default(0)
+    .describe('After SIGTERM: how long readiness says no while requests are still served, for the balancer.'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: optionalUrl(/^https?$/).describe(
+    'OTLP/HTTP collector for traces. Absent: no tracing, at no cost.',
+  ),
+  OTEL_SERVICE_NAME: z.string().min(1).default('feedrank').describe('Name of the service in traces.'),
+  OTEL_TRACES_SAMPLER_ARG: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.01)
+    .describe('Share of requests that are traced when their sender has not decided it.'),
+  TRUST_PROXY: z
+    .string()
+    .refine(areProxyRanges, 'must be comma-separated addresses or CIDR ranges, and not all addresses')
+    .optional()
+    .describe('Comma-separated address ranges of trusted proxies.'),
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')
@@ -98,11 +217,13 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     throw new Error(`bad configuration\n  ${lines.join('\n  ')}`);
   }
   const config = parsed.data;
+  const problems = [...authProblems(config), ...redisProblems(config)];
   if (config.PROFILE === 'production') {
-    const missing = (['DATABASE_URL', 'REDIS_URL', 'CURSOR_SECRET'] as const).filter((key) => !config[key]);
-    if (missing.length > 0) {
-      throw new Error(`bad configuration\n  ${missing.join(', ')}: required when PROFILE=production`);
-    }
+    const missing = (['DATABASE_URL', 'REDIS_URL', 'CURSOR_SECRET'] as const).filter((key) =>
+      key === 'REDIS_URL' ? !redisTarget(config) : !config[key],
+    );
+    if (missing.length > 0) problems.push(`${missing.join(', ')}: required when PROFILE=production`);
   }
+  if (problems.length > 0) throw new Error(`bad configuration\n  ${problems.join('\n  ')}`);
   return Object.freeze(config);
 }

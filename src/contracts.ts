@@ -67,7 +67,10 @@ export type Change =
   | { kind: 'user'; user: User }
   | { kind: 'user_erased'; userId: string }
   | { kind: 'edge'; edge: Edge; on: boolean }
-  | { kind: 'event'; event: EngagementEvent };
+  /** Each turn of a follow, where `edge` gives its newest state. */
+  | { kind: 'followers'; authorId: string; delta: number; seq?: number }
+  /** `seq`, here and above, is unique and set by a feed: counters add each once. */
+  | { kind: 'event'; event: EngagementEvent; seq?: number };
 
 /** Source of truth for posts. SQL adapters: Postgres, PGlite. */
 export interface PostStore {
@@ -112,6 +115,25 @@ export interface ChangeFeed {
   ): Promise<{ changes: Change[]; position: Position }>;
 }
 
+export interface StreamRead {
+  changes: Change[];
+  position: Position;
+  /** The newest mark among them: every transaction before `position` of the SQL feed has been read; as of `atMs`. */
+  mark: { position: Position; atMs: number } | null;
+}
+
+/** Committed changes in commit order, pushed by an updater; each write once. Adapter: Redis Streams. */
+export interface ChangeStream extends ChangeFeed {
+  read(after: Position, limit: number, deadline: Deadline): Promise<StreamRead>;
+  /** When it was last known to be complete, unix ms; null while nobody fills it. */
+  completeAt(deadline: Deadline): Promise<number | null>;
+}
+
+/** The SQL feed beside a stream: `horizon` is a position after everything that is committed by now. */
+export interface SqlChangeFeed extends ChangeFeed {
+  horizon(deadline: Deadline): Promise<Position>;
+}
+
 export interface ServedPost {
   postId: string;
   token: string;
@@ -135,6 +157,31 @@ export interface ServingRecord {
   /** Change position that the features were read at. */
   watermark: Position;
   posts: ServedPost[];
+  /** First page of an explored request: what its order was sampled from. */
+  exploration?: ExplorationRecord;
+}
+
+/** The pool of an explored request and the picks from it, for off-policy evaluation; read by scripts/evaluate/ope. */
+export interface ExplorationRecord {
+  temperature: number;
+  /** base64 of float32 [size, HEADS.length], little-endian: the ranker's probabilities of the pool's posts. */
+  probabilities: string;
+  /** base64 of float32 [size]: product of the boosts of each post; null = all 1. */
+  boosts: string | null;
+  /** Value weights in force, in the order of HEADS. */
+  weights: number[];
+  /** The sampled beginning of the slate, also what was not shown later. */
+  steps: ExplorationPick[];
+}
+
+export interface ExplorationPick {
+  postId: string;
+  /** Place in the pool; null where nothing was sampled (a pin). */
+  pick: number | null;
+  /** Probability of this pick, given the steps before. */
+  propensity: number;
+  /** base64 bitmap [ceil(size ÷ 8)]: place i is bit i & 7 of byte i >> 3; null = all that earlier steps left. */
+  eligible: string | null;
 }
 
 export interface ServingLog {
@@ -179,11 +226,12 @@ export interface StateStore {
 
 export interface UserStatePatch {
   embedding?: { tower: string; vector: Float32Array };
+  /** An `unlike` entry is never given back; it takes out the like of its post that is not newer, now and later. */
   history?: readonly HistoryEntry[];
-  /** Entries to take out again: un-like, erasure of a post. */
+  /** Entries to take out again. */
   forget?: readonly { postId: string; type: EventType }[];
-  /** Post ids; `atMs` is when they were seen. */
-  seen?: { postIds: readonly string[]; atMs: number };
+  /** Post ids; `atMs` is when they were seen: one time for all, or one for each. */
+  seen?: { postIds: readonly string[]; atMs: number | readonly number[] };
   user?: User;
   edges?: readonly Edge[];
 }
@@ -301,6 +349,17 @@ export interface FeedQuery {
   /** True: order by Plackett–Luce sampling and report propensities. */
   explore: boolean;
   deadlineAtMs: number;
+  /** What the main thread chose for this user; absent = what serves. */
+  ranker?: RankerChoice;
+}
+
+export interface RankerChoice {
+  /** Version of the main ranker; null where none can serve. */
+  version: string | null;
+  /** `canary`, or an experiment's arm: follows the model's name, `ranker@4+canary`. null = neither. */
+  arm: string | null;
+  /** Value weights of the arm; null = the configured ones. */
+  weights: Record<Head, number> | null;
 }
 
 export interface RankedSet {
@@ -359,6 +418,8 @@ export interface FeedAnswer {
   counts: { retrieved: number; kept: number; ranked: number };
   /** With explain = 2. */
   dropped?: { postId: string; reason: RemovalReason }[];
+  /** Of an explored request; absent where a fallback without probabilities ranked. */
+  exploration?: ExplorationRecord;
   /** What went wrong where something was degraded, for the log; never shown to a client. */
   failures: string[];
 }

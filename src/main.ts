@@ -1,8 +1,9 @@
 // The process: configuration → compose → listen → drain on SIGTERM or SIGINT.
-import { pino } from 'pino';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { composeService } from './compose.ts';
 import { readConfig } from './config.ts';
 import { messageOf } from './errors.ts';
+import { createLogger } from './logger.ts';
 
 const DRAIN_MS = 20_000;
 
@@ -26,14 +27,16 @@ if (flag !== undefined) {
 
 try {
   const config = readConfig();
-  const logger = pino({ level: config.LOG_LEVEL });
+  const logger = createLogger(config.LOG_LEVEL);
   const service = await composeService(config, logger);
   let draining = false;
   const drain = async (signal: string) => {
     if (draining) return;
     draining = true;
     logger.info({ signal }, 'draining');
-    setTimeout(() => process.exit(1), DRAIN_MS).unref();
+    setTimeout(() => process.exit(1), config.DRAIN_DELAY_MS + DRAIN_MS).unref();
+    service.draining.begin(`draining after ${signal}`);
+    await sleep(config.DRAIN_DELAY_MS);
     await service.close();
     process.exit(0);
   };

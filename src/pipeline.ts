@@ -15,6 +15,7 @@ import type { RankerLadder } from './ranking/ranker-ladder.ts';
 import type { ValueModel } from './ranking/value-model.ts';
 import { rerank } from './rerank/rerank.ts';
 import type { RulesConfig } from './rerank/rules-config.ts';
+import { explorationRecord } from './rerank/sampled-order.ts';
 import { HEADS, type Head, SOURCES } from './vocabulary.ts';
 
 /** What a request runs on; a generation's parts with the rules of the moment. */
@@ -44,10 +45,11 @@ export async function runPipeline(query: FeedQuery, parts: PipelineParts): Promi
   const rankBy = query.deadlineAtMs - AFTER_RANKING_MS;
   const { ranked, degraded, errors } = await ladder.rank(query, catalogue, candidates, rankBy, value);
   const rerankedAt = performance.now();
-  const slate = rerank({ ranked, candidates, catalogue, query, rules });
+  const { slate, sampled } = rerank({ ranked, candidates, catalogue, query, rules });
   const presentedAt = performance.now();
 
   const posts = slate.map((entry) => present(entry, ranked, query, retrieved.candidates, parts));
+  const exploration = sampled && explorationRecord(sampled, ranked, value.weights, catalogue);
   const stageMs: Partial<Record<Stage, number>> = {
     retrieve: retrieved.retrieveMs,
     filter: retrieved.filterMs,
@@ -66,6 +68,7 @@ export async function runPipeline(query: FeedQuery, parts: PipelineParts): Promi
     degraded: [...retrieved.degraded, ...degraded],
     failures: [...retrieved.failures.map(({ source, message }) => `${source}: ${message}`), ...errors],
     stageMs,
+    ...(exploration ? { exploration } : {}),
     counts: { retrieved: retrieved.retrieved, kept: retrieved.kept, ranked: ranked.size },
     ...(query.explain === 2
       ? {

@@ -1,4 +1,5 @@
 // One slate: hydrate the user, hand the query to a feed worker on the current generation, name what was degraded.
+import { PRIORITIES } from './admission.ts';
 import type { Ranker, SlateRequest, SlateResult } from './api/app-context.ts';
 import type { FeedAnswer, FeedQuery } from './contracts.ts';
 import type { Deadline } from './deadline.ts';
@@ -6,8 +7,12 @@ import { FeedrankError } from './errors.ts';
 import type { Generations } from './generations.ts';
 import { hash32 } from './hashing.ts';
 import type { UserHydrator } from './hydrate.ts';
+import type { LiveRecall } from './live-recall.ts';
+import type { ModelChoices } from './model-choice.ts';
+import { type PackedAnswer, unpackAnswer } from './packed-answer.ts';
 import type { WorkerPool } from './pool.ts';
 import type { Telemetry } from './telemetry.ts';
+import { inSpan, recordSteps, traceTime } from './tracing.ts';
 import type { FeedJob } from './worker.ts';
 
 /** A replica that has not read the change feed to its end for so long says so. */
@@ -17,9 +22,13 @@ export interface SlateMakerOptions {
   hydrator: UserHydrator;
   generations: Generations;
   pool: WorkerPool;
+  models: Pick<ModelChoices, 'choose' | 'answered' | 'shadow'>;
+  recall: Pick<LiveRecall, 'sample'>;
   /** Posts to rank, at most. */
   candidates: number;
-  telemetry: Pick<Telemetry, 'observeAnswer' | 'poolQueue' | 'poolRejected'>;
+  telemetry: Pick<Telemetry, 'observeAnswer' | 'poolRejected'>;
+  /** Age of the changes from which an answer says `changes_late`. */
+  changesLateMs: number;
   /** Called for each slate in which something failed. */
   onFailures?: (requestId: string, failures: readonly string[]) => void;
 }
@@ -33,9 +42,15 @@ export class SlateMaker implements Ranker {
 
   /** @throws FeedrankError `overloaded`, `timeout` or `unavailable` when no worker answered. */
   async slate(request: SlateRequest, deadline: Deadline): Promise<SlateResult> {
-    const { hydrator, generations, pool, candidates, telemetry } = this.#options;
-    const user = await hydrator.hydrate(request.userId, deadline);
+    const { hydrator, generations, pool, models, recall, candidates, telemetry, changesLateMs } =
+      this.#options;
+    const { quality = 1, priority = 'interactive' } = request;
+    const askedAtMs = traceTime();
+    const user = await inSpan('hydrate', {}, () => hydrator.hydrate(request.userId, deadline));
+    const hydrateMs = traceTime() - askedAtMs;
     return generations.use(async (generation) => {
+      const choice = models.choose(request.userId, request.model);
+      const { version, arm, weights } = choice;
       const { id, follower } = generation;
       const watermark = follower.position;
       const query: FeedQuery = {
@@ -43,28 +58,43 @@ export class SlateMaker implements Ranker {
         user: user.packed,
         nowMs: Date.now(),
         seed: hash32(request.requestId),
-        candidates,
+        candidates: Math.max(1, Math.round(candidates * quality)),
         slateSize: request.slateSize,
         exclude: request.exclude,
         explain: request.explain,
         explore: request.explore,
         deadlineAtMs: deadline.atMs,
+        ranker: { version, arm, weights },
       };
-      telemetry.poolQueue.set(pool.queued);
       let answer: FeedAnswer;
+      let queueMs = 0;
       try {
-        answer = (await pool.run(
-          'feed',
-          { generation: id, query } satisfies FeedJob,
-          deadline.atMs,
-        )) as FeedAnswer;
+        const job: FeedJob = { generation: id, query };
+        const rank = PRIORITIES.indexOf(priority);
+        answer = await inSpan('feed worker', {}, async () => {
+          const sentAtMs = traceTime();
+          const packed = (await pool.run('feed', job, deadline.atMs, rank)) as PackedAnswer;
+          const answered = unpackAnswer(packed);
+          const steps = Object.entries(answered.stageMs);
+          // What is left of the whole is the wait for a worker, with the way there and back.
+          queueMs = Math.max(0, traceTime() - sentAtMs - steps.reduce((sum, [, ms]) => sum + ms, 0));
+          recordSteps([['queue', queueMs], ...steps], sentAtMs);
+          return answered;
+        });
       } catch (error) {
         telemetry.poolRejected.inc({ reason: error instanceof FeedrankError ? error.code : 'internal' });
         throw error;
+      } finally {
+        choice.done();
       }
+      models.answered(choice, answer);
+      models.shadow(id, query);
+      recall.sample(id, user.packed.embedding, query.candidates);
       answer.degraded.unshift(...user.degraded);
+      if (follower.ageMs > changesLateMs) answer.degraded.push('changes_late');
       if (follower.ageMs > STALE_MS) answer.degraded.push('changes_stale');
-      telemetry.observeAnswer(answer);
+      if (quality < 1) answer.degraded.push('fewer_candidates');
+      telemetry.observeAnswer(answer, { hydrateMs, queueMs });
       if (answer.failures.length > 0) this.#options.onFailures?.(request.requestId, answer.failures);
       return {
         ...answer,

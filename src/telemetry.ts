@@ -13,13 +13,35 @@ export interface GenerationFigures {
   changesAgeSeconds: number;
   /** Workers that take requests. */
   workers: number;
+  /** Share of the true nearest posts that its search found when it was calibrated; null when it was not. */
+  recall: number | null;
+}
+
+/** What of a slate the worker's answer does not know. */
+export interface SlateTimes {
+  /** Reading the user, milliseconds. */
+  hydrateMs: number;
+  /** Until a worker began, and the way there and back, milliseconds. */
+  queueMs: number;
+}
+
+/** What the health route says, for gauges. */
+export interface ReadinessFigures {
+  ready: boolean;
+  degraded: readonly string[];
+  models: Readonly<Record<string, string>>;
 }
 
 export interface Telemetry {
   registry: Registry;
   /** Records a finished slate: stage times, degradations, candidate counts. */
-  observeAnswer(answer: FeedAnswer): void;
-  poolQueue: Gauge;
+  observeAnswer(answer: FeedAnswer, times: SlateTimes): void;
+  /** Recall of the search on sampled requests, against the exact scan. */
+  liveRecall: Histogram;
+  /** Names where the length of the pool's queue is read when metrics are asked for. */
+  watchPool(queued: () => number): void;
+  /** Names where readiness and models are read when metrics are asked for. */
+  watchReadiness(read: () => ReadinessFigures): void;
   poolRejected: Counter<'reason'>;
   changesApplied: Counter<'kind'>;
   changeFailures: Counter;
@@ -34,8 +56,8 @@ export function createTelemetry(): Telemetry {
   const registers = [registry];
   const stageSeconds = new Histogram({
     name: 'feedrank_stage_seconds',
-    help: 'Time of one stage of one feed request.',
-    labelNames: ['stage'],
+    help: 'Time of one stage of one feed request; degraded = something of the stage was skipped or replaced.',
+    labelNames: ['stage', 'outcome'],
     buckets: [0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5],
     registers,
   });
@@ -53,16 +75,30 @@ export function createTelemetry(): Telemetry {
   });
   return {
     registry,
-    observeAnswer(answer) {
-      for (const [stage, ms] of Object.entries(answer.stageMs)) stageSeconds.observe({ stage }, ms / 1000);
+    observeAnswer(answer, { hydrateMs, queueMs }) {
+      const suffered = new Set(answer.degraded.map(stageOfCause));
+      const stages = { hydrate: hydrateMs, queue: queueMs, ...answer.stageMs };
+      for (const [stage, ms] of Object.entries(stages)) {
+        stageSeconds.observe({ stage, outcome: suffered.has(stage) ? 'degraded' : 'ok' }, ms / 1000);
+      }
       for (const cause of answer.degraded) degraded.inc({ cause });
       candidates.observe(answer.counts.kept);
     },
-    poolQueue: new Gauge({
-      name: 'feedrank_pool_queue',
-      help: 'Slate requests waiting for a worker.',
+    liveRecall: new Histogram({
+      name: 'feedrank_live_recall',
+      help: 'Share of the true nearest posts that the search found, on sampled requests.',
+      buckets: [0.8, 0.9, 0.925, 0.95, 0.975, 0.99, 1],
       registers,
     }),
+    watchPool(queued) {
+      const gauge: Gauge = new Gauge({
+        name: 'feedrank_pool_queue',
+        help: 'Slate requests waiting for a worker.',
+        registers,
+        collect: () => gauge.set(queued()),
+      });
+    },
+    watchReadiness: (read) => watchReadiness(registers, read),
     poolRejected: new Counter({
       name: 'feedrank_pool_rejected_total',
       help: 'Slate requests that no worker answered, by reason.',
@@ -89,6 +125,38 @@ export function createTelemetry(): Telemetry {
   };
 }
 
+/** The stage that a cause of degradation belongs to. */
+function stageOfCause(cause: string): string {
+  if (cause.startsWith('user_')) return 'hydrate';
+  if (cause.startsWith('ranker_') || cause.startsWith('light_ranker_')) return 'rank';
+  return 'retrieve';
+}
+
+function watchReadiness(registers: Registry[], read: () => ReadinessFigures): void {
+  const ready: Gauge = new Gauge({
+    name: 'feedrank_ready',
+    help: '1 when /health/ready says so.',
+    registers,
+    collect: () => ready.set(read().ready ? 1 : 0),
+  });
+  const impaired: Gauge = new Gauge({
+    name: 'feedrank_impairments',
+    help: 'What /health/ready lists as missing while it serves.',
+    registers,
+    collect: () => impaired.set(read().degraded.length),
+  });
+  const models: Gauge<'role' | 'model'> = new Gauge({
+    name: 'feedrank_model_info',
+    help: 'Always 1; the labels name the models that serve.',
+    labelNames: ['role', 'model'],
+    registers,
+    collect() {
+      models.reset();
+      for (const [role, model] of Object.entries(read().models)) models.set({ role, model }, 1);
+    },
+  });
+}
+
 function watchGeneration(registers: Registry[], read: () => GenerationFigures): void {
   const info = new Gauge({
     name: 'feedrank_generation_info',
@@ -112,4 +180,9 @@ function watchGeneration(registers: Registry[], read: () => GenerationFigures): 
     (one) => one.changesAgeSeconds,
   );
   figure('feedrank_workers_available', 'Feed workers that take requests.', ({ workers }) => workers);
+  figure(
+    'feedrank_index_recall',
+    'Recall of the search that serves, as measured against the exact scan when it was built; NaN when it was not.',
+    ({ recall }) => recall ?? Number.NaN,
+  );
 }

@@ -30,6 +30,8 @@ export interface UserEmbedderOptions {
   /** [N × 64] of N users, computed in a worker. */
   embedUsers: (users: TowerInput[]) => Promise<Float32Array>;
   onComputed?: (users: number) => void;
+  /** Makes the vectors of these posts ready for `lookup`; absent where it has them all. */
+  load?: (postIds: Iterable<string>) => Promise<void>;
 }
 
 /** The tower's inputs from a history, newest first; null when no engagement's post is in the catalogue. */
@@ -92,13 +94,21 @@ export class UserEmbedder {
     return work;
   }
 
+  /** The vector of a history alone, stored nowhere; null when it gives none. */
+  async compute(history: readonly HistoryEntry[]): Promise<Float32Array | null> {
+    const { lookup, embedUsers } = this.#options;
+    const input = towerInput(history, lookup(), Date.now());
+    return input && embedUsers([input]);
+  }
+
   async #flush(): Promise<void> {
     const batch = this.#batch.splice(0, BATCH);
     if (this.#batch.length > 0) setImmediate(() => this.#flush());
-    const { state, tower, lookup, embedUsers } = this.#options;
+    const { state, tower, lookup, embedUsers, load } = this.#options;
     try {
       const deadline = deadlineIn(STORE_TIMEOUT_MS);
       const states = await Promise.all(batch.map(({ userId }) => state.getState(userId, tower, deadline)));
+      if (load) await load(states.flatMap((user) => user?.history.map((entry) => entry.postId) ?? []));
       const now = Date.now();
       const catalogue = lookup();
       const inputs = states.map((user) => towerInput(user?.history ?? [], catalogue, now));

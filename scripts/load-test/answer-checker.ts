@@ -61,7 +61,7 @@ export function judgeFeed(
   if (!Array.isArray(posts) || !Array.isArray(degraded)) return wrong('not a feed');
   if (userId !== expected.userId) return wrong('another user');
   const ofNumber = posts.length > expected.posts || (posts.length < expected.posts && end !== true);
-  const problem = postsProblem(posts, expected) ?? (ofNumber ? 'number of posts' : null);
+  const problem = postsProblem(posts, expected) ?? (ofNumber ? `${posts.length} posts` : null);
   if (problem) return wrong(degraded.length > 0 ? `${problem} (${degraded.join(', ')})` : problem);
   const pick = posts[Math.floor(posts.length / 2)] as { id: string; token: string; position: number };
   const served = pick && {

@@ -26,6 +26,8 @@ the recovery.
   --data-dir DIR       the world that --start serves; made by npm run demo -- --once --data-dir DIR
   --pin CORES          auto, or SERVICE:GENERATORS as taskset takes them (0-2:3); the service only with --start
   --service-pid PID    with --url: whose CPU time and memory to report
+  --api-key KEY        with --url: sent with every request, scopes feed:read and events:write (default:
+                       FEEDRANK_API_KEY, which other users of this machine do not see)
 
   --rate R             one rate, requests a second (at most 20000)
   --steps LIST         rates to try, rising: 50,100,200; or START:FACTOR:MAX (default 20:1.5:20000)
@@ -64,6 +66,7 @@ export const LOAD_TEST_FLAGS: Flags = {
   'data-dir': { type: 'string' },
   pin: { type: 'string' },
   'service-pid': { type: 'string' },
+  'api-key': { type: 'string' },
   rate: { type: 'string' },
   steps: { type: 'string' },
   refine: { type: 'string' },
@@ -101,6 +104,8 @@ export interface LoadTestOptions {
   workers: number;
   timeoutMs: number;
   maxInFlight: number;
+  /** Sent as a bearer credential; absent: none is. */
+  apiKey: string | undefined;
   html: string | undefined;
 }
 
@@ -147,8 +152,17 @@ export function readLoadTestOptions(flags: FlagValues): LoadTestOptions {
     workers: integerFlag(flags, 'workers', 1, 1, MAX_GENERATORS),
     timeoutMs: integerFlag(flags, 'timeout', 2000, 10, 60_000),
     maxInFlight: integerFlag(flags, 'max-in-flight', 2000, 1, 20_000),
+    apiKey: apiKeyFlag(flags),
     html: textFlag(flags, 'html'),
   };
+}
+
+/** What would end the header that it is put into is refused. */
+function apiKeyFlag(flags: FlagValues): string | undefined {
+  const key = textFlag(flags, 'api-key') ?? (process.env.FEEDRANK_API_KEY || undefined);
+  if (key !== undefined && !/^[\x21-\x7e]{1,4096}$/.test(key))
+    throw new UsageError('--api-key must be visible ASCII characters');
+  return key;
 }
 
 function serviceOf(flags: FlagValues): LoadTestOptions['service'] {

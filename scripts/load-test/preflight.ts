@@ -33,8 +33,9 @@ interface UserBody {
  */
 export async function preflight(
   target: Target,
-  options: { users: UserNames; posts: number; profiles: number },
+  options: { users: UserNames; posts: number; profiles: number; apiKey?: string },
 ): Promise<Preflight> {
+  const get = (url: string) => ask(url, options.apiKey);
   const ready = await get(`${target.base}/health/ready`);
   if (ready.status !== 200) {
     const { reasons } = readJson(ready.body) as { reasons?: string[] };
@@ -64,7 +65,7 @@ export async function preflight(
       stores: stores ?? {},
     };
   }
-  return { facts: facts!, profiles: await readProfiles(target, options), served };
+  return { facts: facts!, profiles: await readProfiles(target, options, get), served };
 }
 
 function feedUrl({ base }: Target, userId: string, posts: number): string {
@@ -74,6 +75,7 @@ function feedUrl({ base }: Target, userId: string, posts: number): string {
 async function readProfiles(
   { base }: Target,
   { users, profiles: wanted }: { users: UserNames; profiles: number },
+  get: (url: string) => ReturnType<typeof ask>,
 ): Promise<Record<string, Profile>> {
   const profiles: Record<string, Profile> = {};
   for (let rank = 1; rank <= Math.min(wanted, userCount(users)); rank++) {
@@ -87,10 +89,13 @@ async function readProfiles(
   return profiles;
 }
 
-async function get(url: string) {
+async function ask(url: string, apiKey: string | undefined) {
   let response: Response;
   try {
-    response = await fetch(url, { signal: AbortSignal.timeout(REQUEST_MS) });
+    response = await fetch(url, {
+      headers: apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` },
+      signal: AbortSignal.timeout(REQUEST_MS),
+    });
   } catch (error) {
     const cause = (error as { cause?: { code?: string } }).cause?.code ?? (error as Error).message;
     throw new Error(`no answer from ${url}: ${cause}`);

@@ -88,6 +88,7 @@ async function measure(options: LoadTestOptions, open: AsyncDisposableStack): Pr
       port: target.port,
       traffic: {
         authority: target.base.slice('http://'.length),
+        apiKey: options.apiKey,
         eventShare: options.eventShare,
         posts: options.posts,
         users: options.users,

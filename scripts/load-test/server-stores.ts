@@ -86,7 +86,7 @@ async function fillWith({ from, dataDir, databaseUrl, redisUrl }: Filling, open:
   const source = keep(await openSqlStore({ dataDir: from }));
   const target = keep(await openSqlStore({ dataDir, databaseUrl }));
   await copy(source, target);
-  const stateStore = keep(await openStateStore({ dataDir, redisUrl }));
+  const stateStore = keep(await openStateStore({ dataDir, redis: { url: redisUrl } }));
   const models = readConfig().MODELS_DIR;
   const workers = availableParallelism();
   const towers = {

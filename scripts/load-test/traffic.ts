@@ -8,10 +8,14 @@ import { Zipf } from './zipf.ts';
 export interface TrafficSettings {
   /** `host:port` for the Host header. */
   authority: string;
+  /** Sent with every request. */
+  apiKey?: string;
   /** Share of requests that send an event; the rest ask for feeds. */
   eventShare: number;
   /** Posts asked for in a feed. */
   posts: number;
+  /** More of a feed's query, such as `&priority=prefetch`. */
+  feedQuery?: string;
   users: UserNames;
   zipfExponent: number;
   seed: number;
@@ -43,12 +47,15 @@ export class Traffic {
   readonly #zipf: Zipf;
   readonly #exclusions = new Map<string, Exclusions>();
   readonly #served: Served[];
+  /** A header line, or nothing. */
+  readonly #credential: string;
   readonly #events = `load-${randomUUID()}-`;
   #oldest = 0;
   #eventsMade = 0;
 
   constructor(settings: TrafficSettings) {
     this.#settings = settings;
+    this.#credential = settings.apiKey === undefined ? '' : `authorization: Bearer ${settings.apiKey}\r\n`;
     this.#rng = new Rng(settings.seed, 'traffic');
     this.#zipf = new Zipf(userCount(settings.users), settings.zipfExponent);
     this.#served = settings.served.slice(-REMEMBERED);
@@ -70,9 +77,9 @@ export class Traffic {
 
   #feed(): FeedRequest {
     const userId = userOfRank(this.#settings.users, this.#zipf.draw(this.#rng));
-    const { authority, posts } = this.#settings;
-    const path = `/feed/${encodeURIComponent(userId)}?limit=${posts}`;
-    const text = `GET ${path} HTTP/1.1\r\nhost: ${authority}\r\naccept: application/json\r\n\r\n`;
+    const { authority, posts, feedQuery = '' } = this.#settings;
+    const path = `/feed/${encodeURIComponent(userId)}?limit=${posts}${feedQuery}`;
+    const text = `GET ${path} HTTP/1.1\r\nhost: ${authority}\r\naccept: application/json\r\n${this.#credential}\r\n`;
     return { kind: 'feed', text, userId, exclusions: this.#exclusions.get(userId) ?? null };
   }
 
@@ -85,7 +92,7 @@ export class Traffic {
     const body = JSON.stringify({ events: [event] });
     const text =
       `POST /events HTTP/1.1\r\nhost: ${this.#settings.authority}\r\ncontent-type: application/json\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+      `content-length: ${Buffer.byteLength(body)}\r\n${this.#credential}\r\n${body}`;
     return { kind: 'event', text };
   }
 }

@@ -25,12 +25,19 @@ export const apiConfigSchema = z.strictObject({
   bulkBodyLimitBytes: count(1024, 256 << 20).default(8 << 20),
   /** Posts or events in one bulk request. */
   maxBatch: count(1, 100_000).default(1000),
-  /** Bulk requests worked on at once, and waiting; one more is refused with `overloaded`. */
-  ingestConcurrency: count(1, 256).default(4),
-  ingestQueue: count(0, 10_000).default(64),
+  /** Posts and events worked on at once, and waiting; a request beyond is refused with `overloaded`. */
+  ingestConcurrency: count(1, 100_000).default(4_000),
+  ingestQueue: count(0, 1_000_000).default(20_000),
   /** Requests a minute of one address, and feed pages a minute of one user; 0 = no limit. */
   rateLimitPerMinute: count(0, 100_000_000).default(6000),
   userRateLimitPerMinute: count(0, 100_000_000).default(600),
+  /** Requests a minute of one key or token subject that names no limit of its own; 0 = no limit. */
+  keyRateLimitPerMinute: count(0, 100_000_000).default(0),
+  /** Whether /metrics and /docs are open to this machine itself although credentials are asked of others. */
+  opsOnLoopback: z.boolean().default(false),
+  /** A request's headers, and the whole request, must have arrived by then. */
+  headersTimeoutMs: ms(100, 120_000).default(10_000),
+  requestTimeoutMs: ms(100, 600_000).default(30_000),
   /** Signs cursors and tracking tokens; every replica has the same. */
   cursorSecret: z.string().min(16),
   /** Address ranges whose X-Forwarded-For is believed. */

@@ -2,6 +2,7 @@
 // tests. Types only; each route takes the narrow part of it that it uses.
 import type { FastifyBaseLogger } from 'fastify';
 import type { Registry } from 'prom-client';
+import type { Admission, Priority } from '../admission.ts';
 import type {
   Change,
   Edge,
@@ -11,12 +12,16 @@ import type {
   Position,
   PostStore,
   ServingLog,
+  ServingRecord,
   SessionStore,
   StateStore,
   UserStore,
 } from '../contracts.ts';
 import type { Deadline } from '../deadline.ts';
 import type { ApiConfig } from './api-config.ts';
+import type { Authenticator } from './auth/authenticator.ts';
+import type { Draining } from './draining.ts';
+import type { SharedCounter } from './limit-store.ts';
 
 export interface SlateRequest {
   requestId: string;
@@ -28,6 +33,12 @@ export interface SlateRequest {
   explain: 0 | 1 | 2;
   /** True: order by sampling, propensities reported. */
   explore: boolean;
+  /** Model of the feed's slates so far, `ranker@3`: the next is made by the same version while that is open. */
+  model?: string;
+  /** (0, 1]: share of the usual candidates to rank; default 1. */
+  quality?: number;
+  /** Which requests go first where they wait for a worker; default interactive. */
+  priority?: Priority;
 }
 
 export interface SlateResult extends FeedAnswer {
@@ -54,6 +65,7 @@ export interface CatalogueEntry {
   authorHi: number;
   /** hash32 of the topic, 0 = none. */
   topic: number;
+  sensitive: boolean;
 }
 
 /** The generation that is served now, read synchronously. */
@@ -93,6 +105,21 @@ export interface Stores {
   servingLog: ServingLog;
 }
 
+/** The life cycle of the rankers, as /admin/models drives it. */
+export interface ModelAdmin {
+  status(): object;
+  /** Newest first. */
+  history(limit: number): Promise<object[]>;
+  /** @throws FeedrankError when the move cannot be made. Resolves with the new status. */
+  move(request: {
+    action: 'shadow' | 'canary' | 'promote' | 'rollback';
+    /** Of the ranker; not needed to roll back. */
+    version?: string;
+    share?: number;
+    reason?: string;
+  }): Promise<object>;
+}
+
 export interface AppContext {
   config: ApiConfig;
   clock: { now(): number };
@@ -109,6 +136,16 @@ export interface AppContext {
   /** Calls the listener for every change that this replica applies, own or foreign; returns the unsubscriber. */
   onChange(listener: (change: Change) => void): () => void;
   health(): Readiness;
-  /** An ioredis client: rate limits are then shared by all replicas. Absent: each replica counts for itself. */
-  rateLimitRedis?: unknown;
+  /** Absent: there is no /admin/models. */
+  models?: ModelAdmin;
+  /** Told of each page that is delivered. */
+  onServed?(record: ServingRecord): void;
+  /** Lets feed requests in; absent: one of its own, for a single worker. */
+  admission?: Pick<Admission, 'run' | 'refuseWhenFull'>;
+  /** Who may call what; absent: the service is open to everybody who reaches it. */
+  auth?: Pick<Authenticator, 'authenticate' | 'isServiceKey'>;
+  /** Counts rate limits for all replicas. Absent: each replica counts for itself. */
+  limitCounter?: SharedCounter;
+  /** Begun by the process before it ends. */
+  draining?: Draining;
 }

@@ -2,11 +2,15 @@
 // on it, tests inject into it. Closing it writes what the serving log still waits for.
 import Fastify, { type FastifyInstance, LogController } from 'fastify';
 import type { FastifyPluginAsyncZod, ZodTypeProvider } from 'fastify-type-provider-zod';
+import { Admission } from '../admission.ts';
 import { FeedrankError } from '../errors.ts';
-import { createApiMetrics } from './api-metrics.ts';
+import { adminRoutes } from './admin-routes.ts';
+import { type ApiMetrics, createApiMetrics } from './api-metrics.ts';
 import type { AppContext } from './app-context.ts';
 import { ApplyAfterCommit } from './apply-after-commit.ts';
+import { guardRoutes } from './auth/guard.ts';
 import { respondToBrokenRequest } from './broken-request.ts';
+import { closeConnectionsWhile, Draining } from './draining.ts';
 import { edgeRoutes } from './edge-routes.ts';
 import { sendProblem } from './errors.ts';
 import { EventIngestion } from './event-ingestion.ts';
@@ -15,17 +19,21 @@ import { FeedPages } from './feed-pages.ts';
 import { feedRoute } from './feed-route.ts';
 import { FeedSessions } from './feed-sessions.ts';
 import { Idempotency } from './idempotency.ts';
+import { measureRequests } from './in-flight.ts';
 import { IngestGate } from './ingest-gate.ts';
 import { ingestRoutes } from './ingest-routes.ts';
+import { parseJsonBodies } from './json-body.ts';
 import { LastGoodSlates } from './last-good-slates.ts';
-import { limitAddresses } from './limits.ts';
-import { registerOpenapi } from './openapi.ts';
+import { type LimitEvents, limitAddresses } from './limits.ts';
+import { describeRoutes, serveDocs } from './openapi.ts';
 import { opsRoutes } from './ops-routes.ts';
 import { PostCache } from './post-cache.ts';
 import { PostIngestion } from './post-ingestion.ts';
 import { postRoutes } from './post-routes.ts';
 import { RecentErasures } from './recent-erasures.ts';
 import { newRequestId } from './request-id.ts';
+import { traceRequests } from './request-tracing.ts';
+import { secureAnswers } from './security-headers.ts';
 import { SeenRecorder } from './seen-recorder.ts';
 import { ServingLogQueue } from './serving-log-queue.ts';
 import { TrackingTokens } from './tracking-token.ts';
@@ -34,9 +42,13 @@ import { UserErasure } from './user-erasure.ts';
 import { userRoutes } from './user-routes.ts';
 import { validateWithZod } from './validation.ts';
 
-/** A whole request must have arrived by then; a connection may idle for so long. */
-const REQUEST_TIMEOUT_MS = 30_000;
+/** A connection on which nothing moves may stay for so long, and serve so many requests. */
 const CONNECTION_TIMEOUT_MS = 60_000;
+const MAX_REQUESTS_PER_CONNECTION = 100_000;
+/** How often connections are held against their times; Node's own 30 s would let a slow client stay for long. */
+const CHECK_CONNECTIONS_MS = 2000;
+const MAX_HEADER_BYTES = 16_384;
+const MAX_HEADERS = 100;
 /** Longer than the idle time of usual balancers (60 s), so that they close first. */
 const KEEP_ALIVE_MS = 65_000;
 const HANDLER_GRACE_MS = 2000;
@@ -54,8 +66,16 @@ export function buildApp(context: AppContext): FastifyInstance {
     requestIdHeader: false,
     trustProxy: config.trustProxy.length > 0 ? [...config.trustProxy] : false,
     bodyLimit: config.bodyLimitBytes,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: {
+      headersTimeout: config.headersTimeoutMs,
+      connectionsCheckingInterval: Math.min(CHECK_CONNECTIONS_MS, config.headersTimeoutMs),
+      maxHeaderSize: MAX_HEADER_BYTES,
+    },
+    requestTimeout: config.requestTimeoutMs,
     connectionTimeout: CONNECTION_TIMEOUT_MS,
+    maxRequestsPerSocket: MAX_REQUESTS_PER_CONNECTION,
+    // While it closes it goes on answering what still comes over open connections, and asks those to close.
+    return503OnClosing: false,
     keepAliveTimeout: KEEP_ALIVE_MS,
     handlerTimeout: config.ingestDeadlineMs + HANDLER_GRACE_MS,
     exposeHeadRoutes: false,
@@ -73,19 +93,46 @@ export function buildApp(context: AppContext): FastifyInstance {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
   });
-  registerOpenapi(app as unknown as FastifyInstance, config.docs);
-  limitAddresses(app as unknown as FastifyInstance, config, context.rateLimitRedis);
-  for (const routes of routesOf(app as unknown as FastifyInstance, context)) app.register(routes);
-  return app as unknown as FastifyInstance;
+  const root = app as unknown as FastifyInstance;
+  root.server.maxHeadersCount = MAX_HEADERS;
+  const metrics = createApiMetrics(context.metrics.registry);
+  traceRequests(root);
+  measureRequests(root, metrics);
+  parseJsonBodies(root);
+  secureAnswers(root);
+  const draining = context.draining ?? new Draining();
+  closeConnectionsWhile(root, draining);
+  describeRoutes(root);
+  const limitEvents: LimitEvents = {
+    onExceeded: (limit) => metrics.rateLimited.inc({ limit }),
+    onFallback: () => metrics.limitFallbacks.inc(),
+  };
+  limitAddresses(root, config, context.limitCounter, limitEvents, ({ headers }) =>
+    Boolean(context.auth?.isServiceKey(headers)),
+  );
+  guardRoutes(root, {
+    config,
+    auth: context.auth,
+    onRefusal: (reason) => metrics.authRefusals.inc({ reason }),
+  });
+  if (config.docs) serveDocs(root);
+  for (const routes of routesOf(root, { ...context, draining }, metrics)) app.register(routes);
+  return root;
 }
 
-function routesOf(app: FastifyInstance, context: AppContext): FastifyPluginAsyncZod[] {
+function routesOf(
+  app: FastifyInstance,
+  context: AppContext & { draining: Draining },
+  metrics: ApiMetrics,
+): FastifyPluginAsyncZod[] {
   const { config, clock, logger, stores, ranker, catalogue, health } = context;
   const servingLog = new ServingLogQueue(stores.servingLog, config.servingLogQueue, (records, error) => {
     metrics.servingRecordsLost.inc(records);
     logger.warn({ err: error, records }, 'serving records lost');
   });
-  const metrics = createApiMetrics(context.metrics.registry, () => servingLog.size);
+  metrics.watchQueue('serving_log', () => servingLog.size);
+  const gate = new IngestGate(config.ingestConcurrency, config.ingestQueue);
+  metrics.watchQueue('ingest_items', () => gate.queued);
   const seen = new SeenRecorder(stores.state, clock.now, (posts) => metrics.seenLost.inc(posts));
   const posts = new PostCache(stores.posts, config.postCacheSize);
   const lastGood = new LastGoodSlates(catalogue, clock.now);
@@ -100,25 +147,30 @@ function routesOf(app: FastifyInstance, context: AppContext): FastifyPluginAsync
   const cursors = new FeedCursors(config.cursorSecret);
   const sessions = new FeedSessions(stores.sessions, config.sessionTtlMs, clock.now);
   const edges = new UserEdges(stores.state, stores.users);
+  const admission = context.admission ?? new Admission({ workers: 1, deadlineMs: config.feedDeadlineMs });
   const parts = { config, clock, ranker, catalogue, posts, seen, lastGood, tokens, cursors, sessions, edges };
-  app.addHook('onResponse', async (request, reply) => {
-    const route = request.routeOptions.url ?? 'none';
-    const labels = { route, method: request.method, status: String(reply.statusCode) };
-    metrics.requestSeconds.observe(labels, reply.elapsedTime / 1000);
-  });
   app.addHook('onClose', async () => {
     unsubscribe();
     await Promise.all([seen.drain(CLOSE_MS), servingLog.close()]);
   });
   return [
-    feedRoute({ ...parts, pages: new FeedPages(parts), servingLog, erasures, metrics }),
+    ...(context.models ? [adminRoutes(context.models)] : []),
+    feedRoute({
+      ...parts,
+      admission,
+      onServed: context.onServed,
+      pages: new FeedPages(parts),
+      servingLog,
+      erasures,
+      metrics,
+    }),
     ingestRoutes({
       config,
       clock,
       posts: new PostIngestion({ store: stores.posts, clock, apply }),
-      events: new EventIngestion({ store: stores.events, posts, tokens, clock, apply }),
+      events: new EventIngestion({ store: stores.events, posts, catalogue, tokens, clock, apply }),
       idempotency: new Idempotency(stores.sessions, config.idempotencyTtlMs),
-      gate: new IngestGate(config.ingestConcurrency, config.ingestQueue),
+      gate,
       metrics,
     }),
     userRoutes({

@@ -27,7 +27,8 @@ export class ApplyAfterCommit {
       await this.#applyNow(changes);
       return [];
     } catch (error) {
-      this.#failed(error);
+      // Left to the change feed on purpose: nothing went wrong.
+      if (!(error instanceof FeedrankError && error.code === 'overloaded')) this.#failed(error);
       return ['apply_delayed'];
     }
   }

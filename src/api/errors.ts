@@ -18,6 +18,15 @@ export interface Problem {
   fields: FieldProblem[];
 }
 
+/** These pass: an answer with one of them always says when to come back. */
+const PASSING: ReadonlySet<ErrorCode> = new Set([
+  'overloaded',
+  'unavailable',
+  'timeout',
+  'storage_full',
+  'locked',
+]);
+
 const FRAMEWORK_ERRORS: Record<string, (error: FastifyError) => FeedrankError> = {
   FST_ERR_CTP_INVALID_JSON_BODY: () => bodyProblem('is not valid JSON'),
   FST_ERR_CTP_EMPTY_JSON_BODY: () => bodyProblem('is empty, but the content type says JSON'),
@@ -68,14 +77,20 @@ export function problemOf(error: FeedrankError, requestId: string): Problem {
   };
 }
 
+/** One to three, at random: clients that were refused together do not come back in step. */
+function comeBackSeconds(): number {
+  return 1 + Math.floor(Math.random() * 3);
+}
+
 /** Fastify's error handler: logs what is the service's fault, answers with the problem. */
 export function sendProblem(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const error = asFeedrankError(thrown);
   const problem = problemOf(error, request.id);
-  if (problem.status >= 500) request.log.error({ err: thrown, code: error.code }, 'request failed');
-  if (error.retryAfterSeconds !== undefined) {
-    reply.header('retry-after', String(Math.max(1, Math.ceil(error.retryAfterSeconds))));
-  }
+  // Refusals for lack of room are counted; to log each would make an overload worse.
+  if (problem.status >= 500 && error.code !== 'overloaded')
+    request.log.error({ err: thrown, code: error.code }, 'request failed');
+  const retryAfter = error.retryAfterSeconds ?? (PASSING.has(error.code) ? comeBackSeconds() : undefined);
+  if (retryAfter !== undefined) reply.header('retry-after', String(Math.max(1, Math.ceil(retryAfter))));
   reply.header('x-request-id', request.id);
   reply.header('cache-control', 'no-store');
   reply.code(problem.status).type(PROBLEM_TYPE).send(problem);

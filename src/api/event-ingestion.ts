@@ -3,8 +3,10 @@ import type { Change, EngagementEvent, EventStore } from '../contracts.ts';
 import type { Deadline } from '../deadline.ts';
 import type { FieldProblem } from '../errors.ts';
 import { eventSchema, fieldProblems } from '../features/domain-schema.ts';
+import type { CatalogueView } from './app-context.ts';
 import type { ApplyAfterCommit } from './apply-after-commit.ts';
 import { type BatchOutcome, rejected } from './batch-result.ts';
+import { GroupCommit } from './group-commit.ts';
 import type { PostCache } from './post-cache.ts';
 import type { ItemResult } from './response-schemas.ts';
 import type { TrackingTokens } from './tracking-token.ts';
@@ -15,6 +17,8 @@ export const CLOCK_SKEW_MS = 5 * 60_000;
 export interface EventIngestionParts {
   store: Pick<EventStore, 'appendEvents'>;
   posts: Pick<PostCache, 'getPosts'>;
+  /** Asked first: what it serves is known without a read. */
+  catalogue: Pick<CatalogueView, 'find'>;
   tokens: TrackingTokens;
   clock: { now(): number };
   apply: ApplyAfterCommit;
@@ -22,14 +26,18 @@ export interface EventIngestionParts {
 
 export class EventIngestion {
   readonly #parts: EventIngestionParts;
+  readonly #commits: GroupCommit<EngagementEvent>;
 
   constructor(parts: EventIngestionParts) {
     this.#parts = parts;
+    this.#commits = new GroupCommit('storing events', (events, deadline) =>
+      parts.store.appendEvents(events, deadline),
+    );
   }
 
   /** One result an item, in order. Rejects when the store did not commit: then nothing was stored. */
   async ingest(items: readonly unknown[], deadline: Deadline): Promise<BatchOutcome> {
-    const { store, apply } = this.#parts;
+    const { apply } = this.#parts;
     const results: ItemResult[] = new Array(items.length);
     const firstOf = new Map<string, string>();
     let valid: { index: number; event: EngagementEvent }[] = [];
@@ -46,7 +54,7 @@ export class EventIngestion {
       return false;
     });
     const events = valid.map(({ event }) => event);
-    const isNew = events.length > 0 ? await store.appendEvents(events, deadline) : [];
+    const isNew = await this.#commits.add(events, deadline);
     const changes: Change[] = [];
     valid.forEach(({ index, event }, i) => {
       results[index] = { index, id: event.id, status: isNew[i] ? 'stored' : 'duplicate' };
@@ -56,9 +64,20 @@ export class EventIngestion {
   }
 
   async #knownPosts(valid: readonly { event: EngagementEvent }[], deadline: Deadline): Promise<Set<string>> {
-    const ids = [...new Set(valid.map(({ event }) => event.postId))];
-    const found = await this.#parts.posts.getPosts(ids, deadline);
-    return new Set(ids.filter((_, i) => found[i] !== null));
+    const { catalogue, posts } = this.#parts;
+    const known = new Set<string>();
+    const asked = new Set<string>();
+    for (const { event } of valid) {
+      if (catalogue.find(event.postId) === null) asked.add(event.postId);
+      else known.add(event.postId);
+    }
+    if (asked.size === 0) return known;
+    const ids = [...asked];
+    const found = await posts.getPosts(ids, deadline);
+    ids.forEach((id, i) => {
+      if (found[i] !== null) known.add(id);
+    });
+    return known;
   }
 
   #read(item: unknown, index: number, firstOf: Map<string, string>): EngagementEvent | ItemResult {

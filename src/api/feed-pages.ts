@@ -1,24 +1,22 @@
 // Cuts pages from slates. Invariants: one feed never repeats a post; a snapshot's post is passed over only when it may
 // no longer be shown; when a snapshot is used up the next slate leaves out all of it; `end` means nothing is left.
-import type { Edge, FeedAnswer, Post, Stage } from '../contracts.ts';
 import type { Deadline } from '../deadline.ts';
 import { hash32, hash64, packHashes } from '../hashing.ts';
-import type { RemovalReason } from '../vocabulary.ts';
 import type { ApiConfig } from './api-config.ts';
 import type { CatalogueView, Ranker } from './app-context.ts';
 import { type CursorScope, expiredCursor, type FeedCursors } from './feed-cursor.ts';
+import { emptyPage, type FeedPage, type PageRequest } from './feed-page.ts';
 import type { FeedSessions } from './feed-sessions.ts';
 import {
   type FeedSnapshot,
   factsOf,
-  NO_FACTS,
   NO_SNAPSHOT,
   type SlateFacts,
   type SnapshotEntry,
 } from './feed-snapshot.ts';
 import { hashKey, hashSet, joinPairs } from './hash-pairs.ts';
 import type { LastGoodSlates } from './last-good-slates.ts';
-import { PageEligibility, type ReadPost } from './page-eligibility.ts';
+import { PageEligibility, type PageReader, type ReadPost } from './page-eligibility.ts';
 import type { PostCache } from './post-cache.ts';
 import type { SeenRecorder } from './seen-recorder.ts';
 import type { UserEdges } from './user-edges.ts';
@@ -27,37 +25,10 @@ import type { UserEdges } from './user-edges.ts';
 const MAX_SLATES_A_PAGE = 3;
 /** Share of the page's time that the ranker may take; the rest is for reading posts and storing the session. */
 const RANKER_SHARE = 0.8;
+/** Of what is then left, the stores' share on the way to the last rungs: those hold without them. */
+const RECALL_SHARE = 0.5;
 /** Posts one feed can go through: 8 bytes each in its snapshot. */
 const MAX_FEED_POSTS = 50_000;
-
-export interface PageRequest {
-  requestId: string;
-  userId: string;
-  limit: number;
-  cursor: string | undefined;
-  /** Post ids that must not appear. */
-  exclude: readonly string[];
-  explain: 0 | 1 | 2;
-}
-
-export interface PagedPost {
-  entry: SnapshotEntry;
-  /** 0-based in the feed, counted over its pages. */
-  position: number;
-  /** null when the post store could not be asked. */
-  post: Post | null;
-}
-
-export interface FeedPage {
-  posts: PagedPost[];
-  /** null at the end of the feed. */
-  nextCursor: string | null;
-  facts: SlateFacts;
-  degraded: string[];
-  stageMs: Partial<Record<Stage, number>>;
-  counts: FeedAnswer['counts'] | undefined;
-  dropped: { postId: string; reason: RemovalReason }[];
-}
 
 /** Where a feed is: a snapshot, how far into it, and what was before it. */
 interface Walk {
@@ -91,35 +62,34 @@ export class FeedPages {
   /** @throws FeedrankError `invalid_cursor` or `expired_cursor`; everything else degrades. */
   async page(request: PageRequest, deadline: Deadline): Promise<FeedPage> {
     const scope = { userId: request.userId, query: queryKey(request) };
-    const page: FeedPage = {
-      posts: [],
-      nextCursor: null,
-      facts: NO_FACTS,
-      degraded: [],
-      stageMs: {},
-      counts: undefined,
-      dropped: [],
-    };
+    const page = emptyPage();
     const { walk: first, position } = await this.#open(request, scope, page, deadline);
     let walk = first;
     let end = false;
-    for (let slates = 0; page.posts.length < request.limit; ) {
+    let facts: SlateFacts | undefined;
+    while (page.posts.length < request.limit) {
       if (walk.offset < walk.snapshot.entries.length) {
         await this.#take(walk, request, position, page, deadline);
-      } else if (slates++ < MAX_SLATES_A_PAGE) {
+      } else if (page.slates++ < MAX_SLATES_A_PAGE) {
         page.degraded.push(...walk.snapshot.facts.degraded);
+        const made = walk.snapshot.facts;
         const next = await this.#nextSlate(walk, request, page, deadline);
         const empty = next.walk.snapshot.entries.length === 0;
         end = empty && next.complete;
         // An empty slate says nothing of the posts that the one before it gave.
         if (!empty || page.posts.length === 0) walk = next.walk;
         if (empty) break;
+        if (page.posts.length > 0 && isOtherVersion(made.model, walk.snapshot.facts.model)) {
+          // One answer is of one version: the page is short, and its cursor goes on with the new slate.
+          facts = made;
+          break;
+        }
       } else {
         break;
       }
     }
     if (!end) page.nextCursor = await this.#cursor(walk, scope, position + page.posts.length, page, deadline);
-    page.facts = walk.snapshot.facts;
+    page.facts = facts ?? walk.snapshot.facts;
     page.degraded = [...new Set([...page.facts.degraded, ...page.degraded])];
     return page;
   }
@@ -146,7 +116,7 @@ export class FeedPages {
     }
     if (current === null) page.degraded.push('user_edges_unavailable');
     const { snapshot, bytes } = loaded;
-    const eligibility = this.#eligibility(current?.edges ?? snapshot.edges);
+    const eligibility = this.#eligibility(request.userId, current ?? { ...snapshot, showSensitive: null });
     const stored = { id: cursor.snapshotId, bytes, expiresAtMs: cursor.expiresAtMs };
     return { walk: { snapshot, offset: cursor.offset, stored, eligibility }, position };
   }
@@ -194,7 +164,7 @@ export class FeedPages {
     page: FeedPage,
     deadline: Deadline,
   ): Promise<{ walk: Walk; complete: boolean }> {
-    const { config, ranker, lastGood, edges, seen } = this.#parts;
+    const { config, ranker, lastGood, seen } = this.#parts;
     const { snapshot } = walk;
     const passed = snapshot.entries.map((entry) => entry.postId);
     const prior = joinPairs(snapshot.prior, packHashes(passed));
@@ -208,7 +178,7 @@ export class FeedPages {
     const explore = hash32(request.requestId) / 2 ** 32 < config.exploreShare;
     let facts: SlateFacts;
     let entries: SnapshotEntry[];
-    let current: Edge[];
+    let reader: Pick<PageReader, 'edges' | 'showSensitive'>;
     let complete = true;
     try {
       const slate = await ranker.slate(
@@ -219,28 +189,39 @@ export class FeedPages {
           exclude: joinPairs(exclude, unconfirmed),
           explain: request.explain,
           explore,
+          quality: request.quality,
+          priority: request.priority,
+          ...(snapshot === NO_SNAPSHOT ? {} : { model: snapshot.facts.model }),
         },
         deadline.within(deadline.remainingMs() * RANKER_SHARE),
       );
       facts = factsOf(slate, explore);
       entries = onlyNew(slate.posts, joinPairs(exclude, unconfirmed));
-      current = slate.edges;
+      reader = { edges: slate.edges, showSensitive: null };
       page.stageMs = slate.stageMs;
       page.counts = slate.counts;
       page.dropped.push(...(slate.dropped ?? []));
-      if (walk.snapshot === NO_SNAPSHOT) lastGood.keep(request.userId, facts, slate);
+      if (walk.snapshot === NO_SNAPSHOT) {
+        lastGood.keep(request.userId, facts, slate);
+        if (slate.exploration) page.exploration = slate.exploration;
+      }
     } catch {
       complete = false;
-      const user = await edges.read(request.userId, deadline);
+      const share = deadline.within(deadline.remainingMs() * RECALL_SHARE);
+      const user = await this.#parts.edges.read(request.userId, share);
       if (user === null) page.degraded.push('user_edges_unavailable');
       const known = joinPairs(user?.seen ?? new Uint32Array(0), unconfirmed);
-      ({ facts, entries } = lastGood.recall(request.userId, config.slateSize, exclude, known));
-      current = user?.edges ?? snapshot.edges;
+      const recalled = lastGood.recall(request.userId, config.slateSize, exclude, known);
+      ({ facts, entries } = recalled);
+      const edges = user?.edges ?? recalled.edges ?? snapshot.edges;
+      // No pipeline chose these posts: what is not known of the user is taken as refused.
+      reader = { edges, showSensitive: user?.showSensitive ?? false };
     }
     const startedAtMs = snapshot.startedAtMs || this.#parts.clock.now();
-    const next = { startedAtMs, facts, edges: current, entries, prior };
+    const next = { startedAtMs, facts, edges: [...reader.edges], entries, prior };
+    const eligibility = this.#eligibility(request.userId, reader);
     return {
-      walk: { snapshot: next, offset: 0, stored: undefined, eligibility: this.#eligibility(current) },
+      walk: { snapshot: next, offset: 0, stored: undefined, eligibility },
       complete,
     };
   }
@@ -272,14 +253,20 @@ export class FeedPages {
     return cursors.seal({ kind: 'carried', expiresAtMs, position, delivered: prior }, scope);
   }
 
-  #eligibility(edges: readonly Edge[]): PageEligibility {
-    return new PageEligibility(this.#parts.catalogue, edges);
+  #eligibility(userId: string, reader: Pick<PageReader, 'edges' | 'showSensitive'>): PageEligibility {
+    return new PageEligibility(this.#parts.catalogue, { ...reader, userId });
   }
 
   #emptyWalk(prior: Uint32Array): Walk {
     const snapshot = prior.length === 0 ? NO_SNAPSHOT : { ...NO_SNAPSHOT, prior };
-    return { snapshot, offset: 0, stored: undefined, eligibility: this.#eligibility([]) };
+    const eligibility = this.#eligibility('', { edges: [], showSensitive: null });
+    return { snapshot, offset: 0, stored: undefined, eligibility };
   }
+}
+
+/** Two versions of the ranker; a fallback is named in `degraded` and may fill up a page. */
+function isOtherVersion(before: string, after: string): boolean {
+  return before !== after && before.startsWith('ranker@') && after.startsWith('ranker@');
 }
 
 /** Drops repeats, and posts that the slate should have left out. */

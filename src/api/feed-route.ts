@@ -1,15 +1,16 @@
 // GET /feed/:userId. The page is cut by feed-pages.ts; here it becomes the answer, and after the answer the serving
 // record and the seen posts.
-import type { FastifyInstance } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { Admission } from '../admission.ts';
 import type { ServedPost, ServingRecord } from '../contracts.ts';
 import { deadlineIn } from '../deadline.ts';
 import type { ApiConfig } from './api-config.ts';
 import type { ApiMetrics } from './api-metrics.ts';
-import type { FeedPage, FeedPages, PagedPost } from './feed-pages.ts';
-import { userLimit } from './limits.ts';
+import type { FeedPage, PagedPost } from './feed-page.ts';
+import type { FeedPages } from './feed-pages.ts';
 import { postContent } from './post-content.ts';
 import type { RecentErasures } from './recent-erasures.ts';
+import { requestPriority } from './request-priority.ts';
 import { feedQuery, userParams } from './request-schemas.ts';
 import { type FeedResponse, feedResponse, problemResponse } from './response-schemas.ts';
 import type { SeenRecorder } from './seen-recorder.ts';
@@ -22,24 +23,27 @@ const EXPLAIN = { '0': 0, '1': 1, all: 2 } as const;
 const HANDLER_GRACE_MS = 2000;
 
 export interface FeedRouteParts {
-  config: Pick<ApiConfig, 'defaultLimit' | 'maxLimit' | 'feedDeadlineMs' | 'userRateLimitPerMinute'>;
+  config: Pick<ApiConfig, 'defaultLimit' | 'maxLimit' | 'feedDeadlineMs'>;
   clock: { now(): number };
+  admission: Pick<Admission, 'run' | 'refuseWhenFull'>;
   pages: FeedPages;
   tokens: TrackingTokens;
   seen: SeenRecorder;
   servingLog: ServingLogQueue;
   erasures: RecentErasures;
   metrics: Pick<ApiMetrics, 'pageDegraded' | 'postsServed'>;
+  onServed?: (record: ServingRecord) => void;
 }
 
 export function feedRoute(parts: FeedRouteParts): FastifyPluginAsyncZod {
-  const { config, clock, pages, tokens, seen, servingLog, erasures, metrics } = parts;
+  const { config, clock, admission, pages, tokens, seen, servingLog, erasures, metrics } = parts;
   return async (app) => {
     app.get(
       '/feed/:userId',
       {
-        onRequest: userLimit(app as unknown as FastifyInstance, config),
         handlerTimeout: config.feedDeadlineMs + HANDLER_GRACE_MS,
+        onRequest: async ({ query, headers }) =>
+          admission.refuseWhenFull(requestPriority(query.priority, headers)),
         schema: {
           summary: 'A page of the user’s feed',
           tags: ['feed'],
@@ -52,10 +56,14 @@ export function feedRoute(parts: FeedRouteParts): FastifyPluginAsyncZod {
         const { userId } = request.params;
         const begun = erasures.mark();
         const { limit, cursor, exclude = [], explain } = request.query;
-        const page = await pages.page(
-          { requestId: request.id, userId, limit, cursor, exclude, explain: EXPLAIN[explain] },
-          deadlineIn(config.feedDeadlineMs, clock.now),
-        );
+        const deadline = deadlineIn(config.feedDeadlineMs, clock.now);
+        const priority = requestPriority(request.query.priority, request.headers);
+        const asked = { requestId: request.id, userId, limit, cursor, exclude, explain: EXPLAIN[explain] };
+        const page = await admission.run(priority, async (grant) => {
+          const page = await pages.page({ ...asked, priority, quality: grant.quality }, deadline);
+          if (page.slates > 0) grant.outcome = wasRanked(page) ? 'measured' : 'missed';
+          return page;
+        });
         const served = page.posts.map((paged) => servedPost(paged, userId, request.id, tokens));
         const at = clock.now();
         if (!erasures.erasedSince(userId, begun)) {
@@ -63,7 +71,9 @@ export function feedRoute(parts: FeedRouteParts): FastifyPluginAsyncZod {
             userId,
             served.map((post) => post.postId),
           );
-          servingLog.push(servingRecord(page, served, request.id, userId, at));
+          const record = servingRecord(page, served, request.id, userId, at);
+          servingLog.push(record);
+          parts.onServed?.(record);
         }
         for (const cause of page.degraded) metrics.pageDegraded.inc({ cause });
         for (const post of served) for (const source of post.sources) metrics.postsServed.inc({ source });
@@ -73,6 +83,11 @@ export function feedRoute(parts: FeedRouteParts): FastifyPluginAsyncZod {
       },
     );
   };
+}
+
+/** False when it came from the last rungs: no worker answered. */
+function wasRanked(page: FeedPage): boolean {
+  return !page.facts.degraded.includes('ranking_unavailable');
 }
 
 /** The stages of the slate that this page began, in milliseconds (W3C Server Timing); empty on later pages. */
@@ -119,7 +134,9 @@ function servingRecord(
   at: number,
 ): ServingRecord {
   const { model, index, rules, explored, watermark } = page.facts;
-  return { requestId, userId, at, model, index, rules, explored, degraded: page.degraded, watermark, posts };
+  const { degraded, exploration } = page;
+  const record = { requestId, userId, at, model, index, rules, explored, degraded, watermark, posts };
+  return exploration ? { ...record, exploration } : record;
 }
 
 function answerOf(

@@ -1,42 +1,77 @@
-// Bounds the bulk writes: so many at once, so many waiting, the next one is refused and told when to come back.
+// Bounds the writes by their items: so many at once, so many waiting, the next request is refused and told when to come
+// back. Memory under load is that bound, whatever clients do.
 import type { Deadline } from '../deadline.ts';
 import { FeedrankError } from '../errors.ts';
+
+interface Waiting {
+  weight: number;
+  start: () => void;
+}
 
 export class IngestGate {
   readonly #concurrency: number;
   readonly #queueLimit: number;
   #running = 0;
-  readonly #waiting: (() => void)[] = [];
+  #queued = 0;
+  readonly #waiting: Waiting[] = [];
 
+  /** Items worked on at once, and waiting. */
   constructor(concurrency: number, queueLimit: number) {
     this.#concurrency = concurrency;
     this.#queueLimit = queueLimit;
   }
 
-  /** @throws FeedrankError `overloaded` when the queue is full or the deadline passed while waiting. */
-  async run<T>(deadline: Deadline, work: () => Promise<T>): Promise<T> {
-    if (this.#running >= this.#concurrency) await this.#wait(deadline);
-    this.#running++;
+  /** Items that wait. */
+  get queued(): number {
+    return this.#queued;
+  }
+
+  /**
+   * `weight` is the number of items; a request heavier than all that may run at once runs alone.
+   * @throws FeedrankError `overloaded` when the queue is full or the deadline passed while waiting.
+   */
+  async run<T>(deadline: Deadline, work: () => Promise<T>, weight = 1): Promise<T> {
+    if (this.#waiting.length > 0 || !this.#fits(weight)) await this.#wait(deadline, weight);
+    else this.#running += weight;
     try {
       return await work();
     } finally {
-      this.#running--;
-      this.#waiting.shift()?.();
+      this.#running -= weight;
+      this.#startNext();
     }
   }
 
-  #wait(deadline: Deadline): Promise<void> {
-    if (this.#waiting.length >= this.#queueLimit) return Promise.reject(overloaded());
+  #fits(weight: number): boolean {
+    return this.#running === 0 || this.#running + weight <= this.#concurrency;
+  }
+
+  #startNext(): void {
+    while (this.#waiting.length > 0 && this.#fits(this.#waiting[0].weight)) {
+      const next = this.#waiting.shift() as Waiting;
+      this.#queued -= next.weight;
+      this.#running += next.weight;
+      next.start();
+    }
+  }
+
+  #wait(deadline: Deadline, weight: number): Promise<void> {
+    if (this.#queued + weight > this.#queueLimit) return Promise.reject(overloaded());
     return new Promise((resolve, reject) => {
-      const start = () => {
-        clearTimeout(timer);
-        resolve();
+      const waiting: Waiting = {
+        weight,
+        start: () => {
+          clearTimeout(timer);
+          resolve();
+        },
       };
       const timer = setTimeout(() => {
-        this.#waiting.splice(this.#waiting.indexOf(start), 1);
+        this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+        this.#queued -= weight;
         reject(overloaded());
+        this.#startNext();
       }, deadline.remainingMs());
-      this.#waiting.push(start);
+      this.#waiting.push(waiting);
+      this.#queued += weight;
     });
   }
 }

@@ -23,7 +23,7 @@ export interface IngestRoutesParts {
   events: EventIngestion;
   idempotency: Idempotency;
   gate: IngestGate;
-  metrics: Pick<ApiMetrics, 'items'>;
+  metrics: Pick<ApiMetrics, 'items' | 'batchItems'>;
 }
 
 type Kind = 'posts' | 'events';
@@ -40,8 +40,9 @@ export function ingestRoutes(parts: IngestRoutesParts): FastifyPluginAsyncZod {
   async function answer(kind: Kind, request: FastifyRequest, reply: FastifyReply): Promise<BatchResponse> {
     const deadline = deadlineIn(config.ingestDeadlineMs, clock.now);
     const body = request.body as Record<Kind, unknown[]>;
+    metrics.batchItems.observe({ kind }, body[kind].length);
     const work = async () => {
-      const outcome = await gate.run(deadline, () => ingest(kind, body[kind], deadline));
+      const outcome = await gate.run(deadline, () => ingest(kind, body[kind], deadline), body[kind].length);
       const response = responseOf(outcome, request.id);
       for (const { status } of response.results) metrics.items.inc({ kind, status });
       return { status: batchStatus(response), body: response };
@@ -52,7 +53,9 @@ export function ingestRoutes(parts: IngestRoutesParts): FastifyPluginAsyncZod {
       reply.code(status);
       return response;
     }
-    const { answer, replayed, protectedByKey } = await idempotency.run(kind, key, body, deadline, work);
+    // A key is its sender's own: nobody can use up, or learn of, another's.
+    const scope = request.principal ? `${kind}:${request.principal.id}` : kind;
+    const { answer, replayed, protectedByKey } = await idempotency.run(scope, key, body, deadline, work);
     if (replayed) reply.header('idempotent-replayed', 'true');
     reply.code(answer.status);
     const degraded = protectedByKey

@@ -1,7 +1,7 @@
 // What is shown when no slate can be made: the user's last one, else what is trending. The two lowest rungs of the
 // ladder; called by feed-pages.ts when the ranker throws.
 
-import type { Change } from '../contracts.ts';
+import type { Change, Edge } from '../contracts.ts';
 import { hash64 } from '../hashing.ts';
 import type { CatalogueView, SlateResult } from './app-context.ts';
 import type { SlateFacts, SnapshotEntry } from './feed-snapshot.ts';
@@ -16,6 +16,8 @@ interface LastGood {
   atMs: number;
   facts: SlateFacts;
   entries: SnapshotEntry[];
+  /** The user's edges as that slate saw them. */
+  edges: Edge[];
 }
 
 export class LastGoodSlates {
@@ -30,10 +32,19 @@ export class LastGoodSlates {
 
   onChange(change: Change): void {
     if (change.kind === 'user_erased') this.#slates.delete(change.userId);
+    // A block made since must hold: what was kept before it does not know of it.
+    else if (change.kind === 'edge') this.#applyEdge(change.edge, change.on);
+  }
+
+  #applyEdge(edge: Edge, on: boolean): void {
+    const last = this.#slates.get(edge.userId);
+    if (!last) return;
+    const others = last.edges.filter(({ kind, target }) => kind !== edge.kind || target !== edge.target);
+    last.edges = on ? [...others, edge] : others;
   }
 
   /** Keeps a slate of full quality. */
-  keep(userId: string, facts: SlateFacts, slate: Pick<SlateResult, 'posts'>): void {
+  keep(userId: string, facts: SlateFacts, slate: Pick<SlateResult, 'posts' | 'edges'>): void {
     if (facts.degraded.length > 0) return;
     const entries = slate.posts.map(({ postId, score, propensity, sources, probabilities }) => ({
       postId,
@@ -42,21 +53,25 @@ export class LastGoodSlates {
       sources,
       probabilities,
     }));
-    this.#slates.set(userId, { atMs: this.#now(), facts, entries });
+    this.#slates.set(userId, { atMs: this.#now(), facts, entries, edges: slate.edges });
   }
 
-  /** Posts that are neither in `exclude` nor, while others are left, in `seen`: both hash64 pairs. */
+  /**
+   * Posts that are neither in `exclude` nor, while others are left, in `seen`: both hash64 pairs. With the newest edges
+   * known of the user, null where none are: a block outlives both stores.
+   */
   recall(
     userId: string,
     limit: number,
     exclude: Uint32Array,
     seen: Uint32Array,
-  ): { facts: SlateFacts; entries: SnapshotEntry[] } {
+  ): { facts: SlateFacts; entries: SnapshotEntry[]; edges: Edge[] | null } {
     const excluded = hashSet(exclude);
     const seenSet = hashSet(seen);
     const fresh = (entry: { postId: string }) => !excluded.has(hashKey(hash64(entry.postId)));
     const unseen = (entry: { postId: string }) => !seenSet.has(hashKey(hash64(entry.postId)));
     const last = this.#slates.get(userId);
+    const edges = last?.edges ?? null;
     if (last && this.#now() - last.atMs <= MAX_AGE_MS) {
       const entries = last.entries.filter((entry) => fresh(entry) && unseen(entry));
       if (entries.length > 0) {
@@ -65,7 +80,7 @@ export class LastGoodSlates {
           explored: false,
           degraded: ['ranking_unavailable', 'last_good_slate'],
         };
-        return { facts, entries: entries.slice(0, limit) };
+        return { facts, entries: entries.slice(0, limit), edges };
       }
     }
     const trending = this.#catalogue
@@ -93,6 +108,7 @@ export class LastGoodSlates {
         explored: false,
       },
       entries: (preferred.length > 0 ? preferred : trending).slice(0, limit),
+      edges,
     };
   }
 }

@@ -1,12 +1,20 @@
-// The OpenAPI document, made from the routes' zod schemas, and its pages at /docs (JSON at /docs/json).
+// The OpenAPI document, made from the routes' zod schemas and the table of access, and its pages at /docs (JSON at
+// /docs/json).
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifySchema, RouteOptions } from 'fastify';
 import { jsonSchemaTransform } from 'fastify-type-provider-zod';
+import { accessOf, isOpen, type RouteAccess } from './auth/route-access.ts';
 import { ERROR_CATALOGUE } from './error-catalogue.ts';
+import { problemResponse } from './response-schemas.ts';
+
+/** Scripts and styles of the pages come from here alone; the page's own scripts are files, its styles inline too. */
+const PAGES_POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+  "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** Registers the document; must come before the routes. */
-export function registerOpenapi(app: FastifyInstance, pages: boolean): void {
+export function describeRoutes(app: FastifyInstance): void {
   app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -14,6 +22,12 @@ export function registerOpenapi(app: FastifyInstance, pages: boolean): void {
         title: 'feedrank',
         version: '1',
         description: `Personal feeds from millions of posts.\n\nErrors are application/problem+json; \`code\` is stable:\n\n${errorTable()}`,
+      },
+      components: {
+        securitySchemes: {
+          bearer: { type: 'http', scheme: 'bearer', description: 'An API key, or a JSON Web Token.' },
+          apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key' },
+        },
       },
       tags: [
         { name: 'feed', description: 'What a user sees' },
@@ -23,9 +37,41 @@ export function registerOpenapi(app: FastifyInstance, pages: boolean): void {
         { name: 'operations', description: 'Health and metrics' },
       ],
     },
-    transform: jsonSchemaTransform,
+    transform: (parts) => {
+      const { method, url } = parts.route;
+      const access = accessOf(String(method), url);
+      return jsonSchemaTransform({
+        ...parts,
+        schema: { ...parts.schema, ...described(parts.schema, access, parts.route) },
+      });
+    },
   });
-  if (pages) app.register(swaggerUi, { routePrefix: '/docs' });
+}
+
+/** The pages; must come after the guard, which they are under too. */
+export function serveDocs(app: FastifyInstance): void {
+  app.register(swaggerUi, { routePrefix: '/docs', staticCSP: PAGES_POLICY });
+}
+
+/** What every route has: how it is refused, and which credentials it takes. */
+function described(schema: FastifySchema, access: RouteAccess, route: RouteOptions): FastifySchema {
+  const takesBody = schema.body !== undefined;
+  const limited = (route.config as { rateLimit?: false } | undefined)?.rateLimit !== false;
+  const statuses = [
+    ...(takesBody || schema.params || schema.querystring ? [400] : []),
+    ...(isOpen(access) ? [] : [401, 403]),
+    ...(schema.params ? [404] : []),
+    ...(takesBody ? [409, 413, 415, 507] : []),
+    ...(limited ? [429] : []),
+    ...(schema.querystring ? [410] : []),
+    ...[500, 503, 504],
+  ];
+  const problems = Object.fromEntries(statuses.map((status) => [status, problemResponse]));
+  const security: Record<string, string[]>[] = isOpen(access)
+    ? []
+    : [{ bearer: [...access.scopes] }, { apiKey: [...access.scopes] }];
+  const scopes = isOpen(access) ? 'Open to everybody.' : `Scope: ${access.scopes.join(' or ')}.`;
+  return { description: scopes, security, response: { ...problems, ...(schema.response as object) } };
 }
 
 function errorTable(): string {

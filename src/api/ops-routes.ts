@@ -1,12 +1,18 @@
 // Liveness, readiness and metrics. Not rate-limited; read from memory only.
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { AppContext } from './app-context.ts';
+import type { AppContext, Readiness } from './app-context.ts';
+import type { Draining } from './draining.ts';
 import { liveResponse, problemResponse, readyResponse } from './response-schemas.ts';
 
-export type OpsRoutesParts = Pick<AppContext, 'health' | 'metrics'>;
+export type OpsRoutesParts = Pick<AppContext, 'health' | 'metrics'> & { draining: Draining };
 
-export function opsRoutes({ health, metrics }: OpsRoutesParts): FastifyPluginAsyncZod {
+export function opsRoutes({ health, metrics, draining }: OpsRoutesParts): FastifyPluginAsyncZod {
+  const readinessNow = (): Readiness => {
+    const readiness = health();
+    if (draining.reason === null) return readiness;
+    return { ...readiness, ready: false, reasons: [draining.reason, ...readiness.reasons] };
+  };
   return async (app) => {
     app.get(
       '/health/live',
@@ -32,7 +38,7 @@ export function opsRoutes({ health, metrics }: OpsRoutesParts): FastifyPluginAsy
         },
       },
       async (_request, reply) => {
-        const readiness = health();
+        const readiness = readinessNow();
         return reply.code(readiness.ready ? 200 : 503).send(readiness);
       },
     );

@@ -6,6 +6,7 @@ import { fieldProblems, postSchema } from '../features/domain-schema.ts';
 import type { ApplyAfterCommit } from './apply-after-commit.ts';
 import { type BatchOutcome, rejected } from './batch-result.ts';
 import { CLOCK_SKEW_MS } from './event-ingestion.ts';
+import { GroupCommit } from './group-commit.ts';
 import type { ItemResult } from './response-schemas.ts';
 
 export interface PostIngestionParts {
@@ -16,14 +17,18 @@ export interface PostIngestionParts {
 
 export class PostIngestion {
   readonly #parts: PostIngestionParts;
+  readonly #commits: GroupCommit<Post>;
 
   constructor(parts: PostIngestionParts) {
     this.#parts = parts;
+    this.#commits = new GroupCommit('storing posts', (posts, deadline) =>
+      parts.store.putPosts(posts, deadline),
+    );
   }
 
   /** One result an item, in order. Rejects when the store did not commit: then nothing was stored. */
   async ingest(items: readonly unknown[], deadline: Deadline): Promise<BatchOutcome> {
-    const { store, apply } = this.#parts;
+    const { apply } = this.#parts;
     const results: ItemResult[] = new Array(items.length);
     const firstOf = new Map<string, string>();
     const valid: { index: number; post: Post }[] = [];
@@ -33,7 +38,7 @@ export class PostIngestion {
       else valid.push({ index, post });
     });
     const posts = valid.map(({ post }) => post);
-    const isNew = posts.length > 0 ? await store.putPosts(posts, deadline) : [];
+    const isNew = await this.#commits.add(posts, deadline);
     const changes: Change[] = [];
     valid.forEach(({ index, post }, i) => {
       results[index] = { index, id: post.id, status: isNew[i] ? 'stored' : 'duplicate' };

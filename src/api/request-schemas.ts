@@ -1,5 +1,6 @@
 // What requests may carry. Unknown parameters and fields are refused everywhere.
 import { z } from 'zod';
+import { PRIORITIES } from '../admission.ts';
 import {
   DOMAIN_LIMITS,
   eventSchema,
@@ -51,6 +52,13 @@ export function feedQuery(defaultLimit: number, maxLimit: number) {
       .enum(['0', '1', 'all'])
       .default('0')
       .describe('`1`: sources, heads and rules of each post; `all`: also what was dropped and why.'),
+    priority: z
+      .enum(PRIORITIES)
+      .optional()
+      .describe(
+        'When there is too much work, `background` requests are refused first, then `prefetch`; default `interactive`. ' +
+          'Also as header `x-feedrank-priority`; `sec-purpose: prefetch` counts as `prefetch`.',
+      ),
   });
 }
 

@@ -2,6 +2,7 @@
 // Erasing a user takes that user's records out before they are written.
 import type { ServingLog, ServingRecord } from '../contracts.ts';
 import { deadlineIn } from '../deadline.ts';
+import { rememberOrigin } from '../tracing.ts';
 
 /** Records of one write: some 15 kB of JSON each, made on the event loop, so a batch must not be long. */
 const BATCH = 10;
@@ -39,6 +40,7 @@ export class ServingLogQueue {
       this.#onLoss(1, new Error('the queue is full'));
       return;
     }
+    rememberOrigin(record);
     this.#waiting.push(record);
     if (this.#waiting.length >= BATCH) void this.flush();
     else this.#schedule(FLUSH_AFTER_MS);

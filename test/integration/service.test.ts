@@ -220,7 +220,7 @@ describe('the service', () => {
     expect(payload).toMatch(/^feedrank_generation_info\{generation="empty",search="exact"\} 1$/m);
     expect(Number(/^feedrank_posts (\d+)$/m.exec(payload)![1])).toBeGreaterThan(100);
     expect(payload).toMatch(/^feedrank_workers_available 1$/m);
-    expect(payload).toMatch(/^feedrank_stage_seconds_count\{stage="rank"\} [1-9]/m);
+    expect(payload).toMatch(/^feedrank_stage_seconds_count\{stage="rank",outcome="ok"\} [1-9]/m);
   });
 
   it('forgets an erased user', async () => {

@@ -82,6 +82,7 @@ describe.skipIf(!available)(title, { timeout: 60_000 }, () => {
     expect((await call(a, 'GET', '/health/ready')).body.stores).toEqual({
       posts: 'postgres',
       state: 'redis',
+      changes: 'polled, no updater leads',
     });
   });
 

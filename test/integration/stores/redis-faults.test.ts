@@ -2,6 +2,8 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { deadlineIn } from '../../../src/deadline.ts';
 import { type OnlineStore, openStateStore } from '../../../src/features/store/state-store.ts';
+import { packRecord, unpackRecord } from '../../../src/features/store/state-record.ts';
+import { createPolicies, guarded } from '../../../src/resilience.ts';
 import { DIM } from '../../../src/vocabulary.ts';
 import { startTcpProxy, type TcpProxy } from '../../setup/tcp-proxy.ts';
 import { freshPrefix, REDIS_URL, soon, titleOf, unique } from '../../setup/test-servers.ts';
@@ -19,7 +21,7 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
     const url = new URL(REDIS_URL!);
     redis = new Redis(REDIS_URL!);
     proxy = await startTcpProxy({ host: url.hostname, port: Number(url.port || 6379) });
-    store = await openStateStore({ redisUrl: `redis://127.0.0.1:${proxy.port}`, dataDir: '', keyPrefix });
+    store = await openStateStore({ redis: { url: `redis://127.0.0.1:${proxy.port}` }, dataDir: '', keyPrefix });
   });
   afterAll(async () => {
     await store?.close();
@@ -27,16 +29,16 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
     redis?.disconnect();
   });
 
-  const keyOf = (userId: string) => `${keyPrefix}state1:{u:${userId}}`;
+  const keyOf = (userId: string) => `${keyPrefix}s2:{u:${userId}}`;
 
   it('reads a value that another version wrote as absent, and writes over it', async () => {
     const userId = unique('user');
     await store.putState(userId, { embedding: EMBEDDING, user: { id: userId, createdAt: 1 } }, soon());
-    const foreign = (await redis.hgetBuffer(keyOf(userId), `e:${TOWER}`))!;
-    foreign[0] = 9;
-    await redis.hset(keyOf(userId), `e:${TOWER}`, foreign);
-    await redis.hset(keyOf(userId), 'h', Buffer.from('garbage'));
-    await redis.hset(keyOf(userId), 's', Buffer.alloc(0));
+    const record = unpackRecord(await redis.getBuffer(keyOf(userId)))!;
+    record.fields.get(`e:${TOWER}`)![0] = 9;
+    record.fields.set('h', Buffer.from('garbage'));
+    await redis.set(keyOf(userId), packRecord(record));
+    await redis.set(`${keyOf(userId)}:seen`, Buffer.of(9, 9));
     const state = await store.getState(userId, TOWER, soon());
     expect(state).toMatchObject({ embedding: null, history: [], user: { id: userId } });
     await store.putState(
@@ -52,18 +54,41 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
   it('reads a key of another type, or without a version, as absent, and writes over it', async () => {
     for (const spoil of [
       (key: string) => redis.set(key, 'a string'),
+      (key: string) => redis.set(key, 'a string that is longer than the head of a record'),
       (key: string) => redis.rpush(key, 'a list'),
       (key: string) => redis.hset(key, 'v', 'not a number'),
-      (key: string) => redis.hset(key, 'other', 'field'),
     ]) {
       const userId = unique('user');
       await spoil(keyOf(userId));
+      await spoil(`${keyOf(userId)}:seen`);
       expect(await store.getState(userId, TOWER, soon())).toBeNull();
       await store.putState(userId, { seen: { postIds: ['p'], atMs: Date.now() } }, soon());
       expect((await store.getState(userId, TOWER, soon()))?.seen).toHaveLength(2);
     }
     await redis.rpush(`${keyPrefix}session:key`, 'a list');
     expect(await store.get('key', soon())).toBeNull();
+  });
+
+  it('keeps seen posts when the server evicted the record, and rebuilds on them', async () => {
+    const userId = unique('user');
+    await store.putState(userId, { embedding: EMBEDDING, seen: { postIds: ['p'], atMs: Date.now() } }, soon());
+    await redis.del(keyOf(userId));
+    expect(await store.getState(userId, TOWER, soon())).toBeNull();
+    await store.putState(userId, { user: { id: userId, createdAt: 1 } }, soon());
+    expect((await store.getState(userId, TOWER, soon()))?.seen).toHaveLength(2);
+  });
+
+  it('gives every key a time to live', async () => {
+    const userId = unique('user');
+    const session = unique('session');
+    await store.putState(userId, { embedding: EMBEDDING, seen: { postIds: ['p'], atMs: Date.now() } }, soon());
+    await store.putState(userId, { seen: { postIds: ['q'], atMs: Date.now() } }, soon());
+    await store.putStates([{ userId: `${userId}-bulk`, embedding: EMBEDDING }], soon());
+    await store.set(session, Uint8Array.of(1), 60_000, soon());
+    const keys = await redis.keys(`${keyPrefix}*{u:${userId}*`);
+    keys.push(...(await redis.keys(`${keyPrefix}session:${session}`)));
+    expect(keys).toHaveLength(4);
+    for (const key of keys) expect(await redis.pttl(key)).toBeGreaterThan(0);
   });
 
   it('goes on after the server lost its scripts', async () => {
@@ -115,12 +140,51 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
       .toBe(true);
   });
 
+  it('behind its policy, a server that hangs costs five calls their time, then nothing, and is taken back by itself', async () => {
+    const policies = createPolicies({ sqlConnections: 1 });
+    const guardedStore = guarded(store, policies.state);
+    const stranger = unique('stranger');
+    const read = () => guardedStore.getState(stranger, TOWER, deadlineIn(200)).catch((error) => error.code);
+    try {
+      expect(await read()).toBeNull();
+      proxy.mode('silent');
+      const codes = [];
+      for (let i = 0; i < 6; i++) codes.push(await read());
+      expect(codes).toEqual([...Array(5).fill('timeout'), 'unavailable']);
+      expect(policies.state.state).not.toBe('closed');
+      expect(policies.state.trouble).toContain('user store is not asked');
+      // A black hole that opens again: connections of before are given up, new ones are made.
+      proxy.mode('refuse');
+      proxy.mode('pass');
+      await expect.poll(() => policies.state.state, { timeout: 10_000 }).toBe('closed');
+      expect(policies.state.trouble).toBeNull();
+      expect(await read()).toBeNull();
+    } finally {
+      policies.state.close();
+      policies.sql.close();
+    }
+  });
+
+  it('gives up a connection on which nothing comes, and makes a new one', async () => {
+    const before = proxy.counts().connections;
+    proxy.mode('silent');
+    void store.ping(deadlineIn(50)).catch(() => {});
+    await expect.poll(() => proxy.counts().connections, { timeout: 10_000 }).toBeGreaterThan(before);
+    proxy.mode('pass');
+    const isBack = () =>
+      store.ping(soon()).then(
+        () => true,
+        () => false,
+      );
+    await expect.poll(isBack, { timeout: 10_000 }).toBe(true);
+  });
+
   it('opens without a server, and refuses an address that is none', async () => {
-    const closed = await openStateStore({ redisUrl: 'redis://127.0.0.1:1', dataDir: '' });
+    const closed = await openStateStore({ redis: { url: 'redis://127.0.0.1:1' }, dataDir: '' });
     await expect(closed.ping(soon())).rejects.toMatchObject({ code: 'unavailable' });
     await closed.close();
-    for (const redisUrl of ['nonsense', 'http://x', 'redis']) {
-      await expect(openStateStore({ redisUrl, dataDir: '' })).rejects.toMatchObject({
+    for (const url of ['nonsense', 'http://x', 'redis']) {
+      await expect(openStateStore({ redis: { url }, dataDir: '' })).rejects.toMatchObject({
         code: 'invalid_input',
         fields: [{ field: 'REDIS_URL' }],
       });

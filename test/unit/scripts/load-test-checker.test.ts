@@ -50,8 +50,8 @@ describe('judgeFeed', () => {
   test('fewer posts are short where the answer says that nothing is left, else wrong', () => {
     expect(judge(fakeFeed(USER, 3, { end: true })).verdict).toBe('short');
     expect(judge(fakeFeed(USER, 0, { end: true }))).toEqual({ verdict: 'short', causes: [], served: null });
-    expect(judge(fakeFeed(USER, 3)).causes).toEqual(['wrong:number of posts']);
-    expect(judge(fakeFeed(USER, 6)).causes).toEqual(['wrong:number of posts']);
+    expect(judge(fakeFeed(USER, 3)).causes).toEqual(['wrong:3 posts']);
+    expect(judge(fakeFeed(USER, 6)).causes).toEqual(['wrong:6 posts']);
   });
 
   test.each([

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readLoadTestOptions } from '../../../scripts/load-test/options.ts';
 import { coreCount, pinningOf } from '../../../scripts/load-test/pinning.ts';
+import { Traffic } from '../../../scripts/load-test/traffic.ts';
 import { findOnPath } from '../../setup/redis-server.ts';
 
 const URL = 'http://localhost:3000';
@@ -34,6 +35,19 @@ describe('options', () => {
     });
   });
 
+  test('a key goes with every request, and none without one', () => {
+    const of = (flags: Record<string, string>) => {
+      const { apiKey, users, posts } = readLoadTestOptions({ url: URL, ...flags });
+      const served = [{ userId: 'u1', postId: 'p1', token: 't', position: 0 }];
+      const settings = { authority: 'x', posts, users, zipfExponent: 1, seed: 1, profiles: {}, served };
+      return [0, 1].map((eventShare) => new Traffic({ ...settings, eventShare, apiKey }).next().text);
+    };
+    for (const text of of({ 'api-key': 'frk_load_x' })) {
+      expect(text.split('\r\n\r\n')[0].split('\r\n')).toContain('authorization: Bearer frk_load_x');
+    }
+    for (const text of of({})) expect(text).not.toMatch(/authorization/i);
+  });
+
   test('a mix is taken relative to its sum', () => {
     const share = (mix: string) => readLoadTestOptions({ url: URL, mix }).eventShare;
     expect(share('feed=.9,events=.1')).toBeCloseTo(0.1, 9);
@@ -57,6 +71,7 @@ describe('options', () => {
     ['duration', '601'],
     ['workers', '17'],
     ['user-ids', '/nonexistent'],
+    ['api-key', 'a\r\nhost: other'],
   ])('refuse --%s "%s"', (flag, value) => {
     expect(() => readLoadTestOptions({ url: URL, [flag]: value })).toThrow(`--${flag}`);
   });

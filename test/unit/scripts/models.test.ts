@@ -213,6 +213,29 @@ describe('promote', () => {
     expect((await readdir(join(dir, 'user-tower'))).sort()).toEqual(['1', '2', 'current']);
   });
 
+  test('refuses what did worse than what serves on the same held-out events, unless forced', async () => {
+    const compared = (against: string, worse: boolean) => (manifest: Record<string, unknown>) => {
+      manifest.comparison = { against, worse };
+    };
+    for (const version of ['1', '4']) await addVersion(version);
+    await addVersion('2', compared('post-tower@1 and user-tower@1', true));
+    await addVersion('3', compared('post-tower@1 and user-tower@1', false));
+    await models('promote', 'user-tower@1');
+    const refused = await models('promote', 'user-tower@2');
+    expect(refused.code).toBe(1);
+    expect(refused.error).toContain('user-tower@2 did worse than user-tower@1');
+    expect(await promotedVersion(dir, 'user-tower')).toBe('1');
+    const forced = await models('promote', 'user-tower@2', '--force');
+    expect(forced.out).toContain('was forced');
+    expect(await promotedVersion(dir, 'user-tower')).toBe('2');
+    await models('promote', 'user-tower@1');
+    expect((await models('promote', 'user-tower@3')).figures).toMatchObject({ version: '3', from: '1' });
+    // Back to what it replaced: an emergency needs no flag.
+    expect((await models('promote', 'user-tower@1')).out).toContain('is what user-tower@3 was promoted over');
+    expect((await models('promote', 'user-tower@4')).out).toContain('was not compared with user-tower@1');
+    expect((await models('list', '--force')).error).toContain('--force belongs to promote');
+  });
+
   test('says when the post tower that serves is not the one it was trained on', async () => {
     await addVersion('1', (manifest) => {
       manifest.tower = 'post-tower@7';
@@ -232,8 +255,9 @@ describe('gc', () => {
     expect((await readdir(join(dir, 'user-tower'))).sort()).toEqual(['1', '2', '3', '4', 'current']);
     expect((await models('gc', 'user-tower', '--keep', '1')).figures).toMatchObject({ removed: ['2', '3'] });
     expect((await readdir(join(dir, 'user-tower'))).sort()).toEqual(['1', '4', 'current']);
+    // The way back from what was promoted last stays too.
     await models('gc', 'user-tower', '--keep', '0');
-    expect((await readdir(join(dir, 'user-tower'))).sort()).toEqual(['1', 'current']);
+    expect((await readdir(join(dir, 'user-tower'))).sort()).toEqual(['1', '4', 'current']);
     expect((await models('verify')).code).toBe(0);
   });
 
@@ -252,7 +276,70 @@ describe('gc', () => {
   });
 });
 
+describe('stages', () => {
+  test('shadow, canary, promote and rollback move a ranker, and history says what happened', async () => {
+    await addVersion('1', () => {}, 'ranker');
+    await addVersion('2', () => {}, 'ranker');
+    expect((await models('shadow', 'ranker@2')).out).toContain('is in shadow, beside ranker@1');
+    expect(await promotedVersion(dir, 'ranker'), 'the newcomer does not serve by being the highest').toBe(
+      '1',
+    );
+    expect((await models('canary', 'ranker@2', '--share', '.1')).code).toBe(0);
+    expect((await models('status')).out).toMatch(/ranker +1 +2 in canary 0\.1/);
+    expect((await models('promote', 'ranker@2')).code).toBe(0);
+    expect((await models('status')).figures.ranker).toMatchObject({
+      promoted: '2',
+      trial: null,
+      previous: '1',
+    });
+    expect((await models('rollback', 'ranker', '--reason', 'readers complain')).out).toContain(
+      'ranker@1 serves',
+    );
+    const { figures } = await models('history');
+    expect(figures.history.map(({ action }: { action: string }) => action)).toEqual([
+      'rolled_back',
+      'promoted',
+      'canary',
+      'shadow',
+    ]);
+    expect(figures.history[0]).toMatchObject({ version: '2', reason: 'readers complain', by: 'operator' });
+  });
+
+  test('rollback index publishes the version before again, once', async () => {
+    const [older, newer] = ['v20260101T000000000Z-aaaaaa', 'v20260102T000000000Z-bbbbbb'];
+    const index = join(dir, 'data', 'index');
+    for (const version of [older, newer]) await mkdir(join(index, version), { recursive: true });
+    await writeFile(join(index, 'current'), `${newer}\n`);
+    const back = () =>
+      models('rollback', 'index', '--data-dir', join(dir, 'data'), '--reason', 'posts are missing');
+    expect((await back()).figures).toEqual({ from: newer, to: older });
+    expect((await readFile(join(index, 'current'), 'utf8')).trim()).toBe(older);
+    expect((await back()).error).toContain('none before it is kept');
+    const { figures } = await models('history');
+    expect(figures.history).toMatchObject([{ kind: 'index', version: newer, reason: 'posts are missing' }]);
+  });
+
+  test('gc keeps what is on trial', async () => {
+    for (const version of ['1', '2', '3']) await addVersion(version, () => {}, 'ranker');
+    await models('promote', 'ranker@3');
+    await models('shadow', 'ranker@1');
+    expect((await models('gc', 'ranker', '--keep', '0')).figures.kept).toContain('1');
+  });
+
+  test('a corrupt version is not staged', async () => {
+    await addVersion('1', () => {}, 'ranker');
+    await flipByte(join(await addVersion('2', () => {}, 'ranker'), 'model.onnx'));
+    expect((await models('shadow', 'ranker@2')).error).toContain('sha256 differs');
+    expect((await models('status')).figures.ranker.trial ?? null).toBeNull();
+  });
+});
+
 test.each([
+  [2, '--share S is required', ['canary', 'ranker@1']],
+  [2, '--share must be above 0 to .5', ['canary', 'ranker@1', '--share', '.7']],
+  [2, '--share belongs to canary', ['shadow', 'ranker@1', '--share', '.1']],
+  [2, 'only ranker goes through shadow', ['shadow', 'user-tower@1']],
+  [1, 'user-tower@1 serves and no version before it is known', ['rollback', 'user-tower']],
   [2, 'a command is required', []],
   [2, "unknown command 'prune'", ['prune']],
   [2, 'usage: models compare NAME A B', ['compare', 'user-tower', '1']],

@@ -11,7 +11,10 @@ parentPort?.on('message', ({ id, kind, payload }: PoolRequest) => {
   else if (kind === 'get') answer(state.setting);
   else if (kind === 'fail') parentPort?.postMessage({ id, code: 'internal', error: 'as told' });
   else if (kind === 'die') process.exit(7);
-  else if (kind === 'busy') {
+  else if (kind === 'fill-memory') {
+    const held: number[][] = [];
+    for (;;) held.push(new Array(100_000).fill(held.length + 0.5));
+  } else if (kind === 'busy') {
     const until = Date.now() + Number(payload);
     while (Date.now() < until);
     answer('done');
