@@ -10,6 +10,7 @@ import { composeService, type Service } from '../src/compose.ts';
 import { readConfig } from '../src/config.ts';
 import { messageOf } from '../src/errors.ts';
 import { createLogger } from '../src/logger.ts';
+import { EMBEDDED_STATE } from '../src/redis-settings.ts';
 import { buildWorld } from './demo/build-world.ts';
 import { feedTable, type PrintedPost } from './demo/feed-table.ts';
 import { pickReaders, type Reader } from './demo/readers.ts';
@@ -173,7 +174,7 @@ async function main(): Promise<void> {
     ...process.env,
     DATA_DIR: flags.dataDir,
     DATABASE_URL: undefined,
-    REDIS_URL: undefined,
+    ...EMBEDDED_STATE,
     PROFILE: 'development',
     LOG_LEVEL: process.env.LOG_LEVEL ?? 'warn',
     // A first look on a laptop that does other things too should show full quality, not the ladder of fallbacks.

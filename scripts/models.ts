@@ -1,6 +1,5 @@
 // `npm run models`: the registry on disk, and the life of its versions. A version is a Triton-compatible
 // folder `<name>/<version>/`; `<name>/current` names the one that serves, without it the highest number does.
-import { join } from 'node:path';
 import { readConfig } from '../src/config.ts';
 import { FeedrankError, messageOf } from '../src/errors.ts';
 import { promotedVersion, versionsOf } from '../src/ranking/model-registry.ts';
@@ -12,19 +11,11 @@ import {
   textFlag,
   UsageError,
 } from './import/command.ts';
-import {
-  modelNames,
-  readManifest,
-  requireModel,
-  requireVersion,
-  resolveModel,
-  verifyModel,
-  versionBytes,
-} from './models/model-folder.ts';
-import { compareFeatures, compareFigures, flatNumbers, keyMetrics } from './models/model-metrics.ts';
+import { modelNames, requireModel, resolveModel, verifyModel } from './models/model-folder.ts';
+import { compareModels, listModels, showModel } from './models/model-tables.ts';
 import { collectVersions, promoteModel } from './models/promote.ts';
 import { modelHistory, modelStatus, rollBackIndex, rollBackModel, stageModel } from './models/stages.ts';
-import { figure, signed, sizeText, textTable } from './models/tables.ts';
+import type { Answer } from './models/tables.ts';
 
 const HELP = `
 npm run models -- COMMAND [flags]
@@ -49,24 +40,23 @@ npm run models -- COMMAND [flags]
   --force                promote also what did worse (promote)
   --share S              share of the users, above 0 to .5 (canary)
   --reason TEXT          why (rollback)
-  --data-dir DIR         where the index is (rollback index; default: DATA_DIR or ./data)
+  --data-dir DIR         where the index is (rollback index, history; default: DATA_DIR or ./data)
   --limit N              entries, 1 to 1000, default 50 (history)
   --json FILE            also write the figures to FILE
   --help                 this text
 
 Exit code 0; 1 where something is wrong with a model; 2 for wrong use.`;
 
-interface Answer {
-  text: string;
-  figures: object;
-}
-
 type Run = (targets: string[], modelsDir: string, flags: FlagValues) => Promise<Answer>;
 
 const COMMANDS: Record<string, { targets: [min: number, max: number]; usage: string; run: Run }> = {
-  list: { targets: [0, 0], usage: 'list', run: (_, modelsDir) => list(modelsDir) },
-  show: { targets: [1, 1], usage: 'show NAME[@V]', run: ([target], modelsDir) => show(target, modelsDir) },
-  compare: { targets: [3, 3], usage: 'compare NAME A B', run: compare },
+  list: { targets: [0, 0], usage: 'list', run: (_, modelsDir) => listModels(modelsDir) },
+  show: {
+    targets: [1, 1],
+    usage: 'show NAME[@V]',
+    run: ([target], modelsDir) => showModel(target, modelsDir),
+  },
+  compare: { targets: [3, 3], usage: 'compare NAME A B', run: compareModels },
   verify: {
     targets: [0, 1],
     usage: 'verify [NAME[@V]]',
@@ -92,15 +82,17 @@ const COMMANDS: Record<string, { targets: [min: number, max: number]; usage: str
     usage: 'rollback NAME[@V]',
     run: ([target], modelsDir, flags) => {
       const reason = textFlag(flags, 'reason') ?? 'asked for by the operator';
-      if (target !== 'index') return rollBackModel(modelsDir, target, reason);
-      return rollBackIndex(modelsDir, textFlag(flags, 'data-dir') ?? readConfig().DATA_DIR, reason);
+      return target === 'index'
+        ? rollBackIndex(dataDirOf(flags), reason)
+        : rollBackModel(modelsDir, target, reason);
     },
   },
   status: { targets: [0, 0], usage: 'status', run: (_, modelsDir) => modelStatus(modelsDir) },
   history: {
     targets: [0, 0],
     usage: 'history',
-    run: (_, modelsDir, flags) => modelHistory(modelsDir, integerFlag(flags, 'limit', 50, 1, 1000)),
+    run: (_, modelsDir, flags) =>
+      modelHistory([modelsDir, dataDirOf(flags)], integerFlag(flags, 'limit', 50, 1, 1000)),
   },
   gc: {
     targets: [1, 1],
@@ -144,23 +136,28 @@ async function dispatch(name: string | undefined, targets: string[], flags: Flag
   if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`unknown command '${name}', expected ${names}`);
   const { targets: count, usage, run } = COMMANDS[name];
   if (targets.length < count[0] || targets.length > count[1]) throw new UsageError(`usage: models ${usage}`);
-  if (name !== 'gc' && (flags.keep !== undefined || flags['dry-run'] !== undefined)) {
-    throw new UsageError('--keep and --dry-run belong to gc');
-  }
-  for (const [flag, owner] of Object.entries(FLAG_OF)) {
-    if (flags[flag] !== undefined && name !== owner) throw new UsageError(`--${flag} belongs to ${owner}`);
+  for (const [flag, owners] of Object.entries(OWNERS)) {
+    if (flags[flag] !== undefined && !owners.includes(name)) {
+      throw new UsageError(`--${flag} belongs to ${owners.join(' and ')}`);
+    }
   }
   return run(targets, textFlag(flags, 'models-dir') ?? readConfig().MODELS_DIR, flags);
 }
 
-/** Flags of a single command. */
-const FLAG_OF = {
-  force: 'promote',
-  share: 'canary',
-  reason: 'rollback',
-  'data-dir': 'rollback',
-  limit: 'history',
+/** The commands that a flag belongs to, where not all take it. */
+const OWNERS = {
+  keep: ['gc'],
+  'dry-run': ['gc'],
+  force: ['promote'],
+  share: ['canary'],
+  reason: ['rollback'],
+  'data-dir': ['rollback', 'history'],
+  limit: ['history'],
 };
+
+function dataDirOf(flags: FlagValues): string {
+  return textFlag(flags, 'data-dir') ?? readConfig().DATA_DIR;
+}
 
 function shareOf(flags: FlagValues): number {
   const text = textFlag(flags, 'share');
@@ -168,83 +165,6 @@ function shareOf(flags: FlagValues): number {
   const share = Number(text);
   if (!(share > 0 && share <= 0.5)) throw new UsageError(`--share must be above 0 to .5, not "${text}"`);
   return share;
-}
-
-async function list(modelsDir: string): Promise<Answer> {
-  const models: Record<string, unknown>[] = [];
-  const rows: string[][] = [];
-  for (const name of await modelNames(modelsDir)) {
-    const promoted = await promotedVersion(modelsDir, name).catch(messageOf);
-    for (const version of await versionsOf(modelsDir, name)) {
-      const bytes = await versionBytes(modelsDir, { name, version });
-      const serves = promoted === version;
-      const cells = [name, version, sizeText(bytes), serves ? 'promoted' : ''];
-      try {
-        const manifest = await readManifest(modelsDir, { name, version });
-        const metrics = keyMetrics(manifest);
-        const { kind, createdAt } = manifest;
-        models.push({ name, version, kind, createdAt, bytes, promoted: serves, metrics });
-        const shown = Object.entries(metrics).map(([label, value]) => `${label} ${figure(value)}`);
-        rows.push([...cells, kind, createdAt.slice(0, 16).replace('T', ' '), shown.join(', ')]);
-      } catch (error) {
-        models.push({ name, version, bytes, promoted: serves, problem: messageOf(error) });
-        rows.push([...cells, '', '', messageOf(error)]);
-      }
-    }
-    if (!/^\d+$/.test(promoted)) rows.push([name, '–', '–', 'none', '', '', promoted]);
-  }
-  if (rows.length === 0) return { text: `no models in ${modelsDir}`, figures: { modelsDir, models } };
-  const header = ['model', 'version', 'size', 'serves', 'kind', 'created', 'metrics'];
-  return { text: textTable(header, rows), figures: { modelsDir, models } };
-}
-
-async function show(target: string, modelsDir: string): Promise<Answer> {
-  const ref = await resolveModel(modelsDir, target);
-  const manifest = await readManifest(modelsDir, ref);
-  const promoted = (await promotedVersion(modelsDir, ref.name)) === ref.version;
-  const bytes = await versionBytes(modelsDir, ref);
-  const { features, heads, userTower } = manifest as Record<string, unknown>;
-  const facts: [string, string][] = [
-    ['model', `${ref.name}@${ref.version}`],
-    ['kind', manifest.kind],
-    ['created', manifest.createdAt],
-    ['size', sizeText(bytes)],
-    ['promoted', promoted ? 'yes' : 'no'],
-    ['folder', join(modelsDir, ref.name, ref.version)],
-    ['inputs', manifest.inputs.join(', ')],
-    ['outputs', manifest.outputs.join(', ')],
-  ];
-  if (manifest.tower) facts.push(['tower', manifest.tower]);
-  if (typeof userTower === 'string') facts.push(['user tower', userTower]);
-  if (Array.isArray(heads)) facts.push(['heads', heads.join(', ')]);
-  if (Array.isArray(features)) facts.push(['features', features.join(', ')]);
-  for (const [path, value] of flatNumbers(manifest.metrics)) facts.push([path, figure(value)]);
-  for (const [path, value] of flatNumbers(manifest.data, 'data')) facts.push([path, String(value)]);
-  for (const [file, { sha256 }] of Object.entries(manifest.files)) facts.push([file, `sha256 ${sha256}`]);
-  const width = Math.max(...facts.map(([label]) => label.length));
-  return {
-    text: facts.map(([label, value]) => `${label.padEnd(width)}  ${value}`).join('\n'),
-    figures: { ...ref, promoted, bytes, manifest },
-  };
-}
-
-async function compare([name, a, b]: string[], modelsDir: string): Promise<Answer> {
-  await requireModel(modelsDir, name);
-  for (const version of [a, b]) await requireVersion(modelsDir, name, version);
-  const before = await readManifest(modelsDir, { name, version: a });
-  const after = await readManifest(modelsDir, { name, version: b });
-  const compared = [...compareFigures(before, after), ...(await compareSizes(modelsDir, name, a, b))];
-  const features = compareFeatures(before, after);
-  const rows = compared.map((row) => [row.figure, figure(row.a), figure(row.b), signed(row.difference)]);
-  const lines = [textTable(['figure', `${name}@${a}`, `${name}@${b}`, 'difference'], rows)];
-  if (features.added.length > 0) lines.push(`features only in ${b}: ${features.added.join(', ')}`);
-  if (features.removed.length > 0) lines.push(`features only in ${a}: ${features.removed.join(', ')}`);
-  return { text: lines.join('\n'), figures: { name, a, b, figures: compared, features } };
-}
-
-async function compareSizes(modelsDir: string, name: string, a: string, b: string) {
-  const [from, to] = await Promise.all([a, b].map((version) => versionBytes(modelsDir, { name, version })));
-  return [{ figure: 'bytes', a: from, b: to, difference: to - from }];
 }
 
 async function verify(target: string | undefined, modelsDir: string): Promise<Answer> {

@@ -3,18 +3,19 @@
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { readConfig } from '../src/config.ts';
+import { readConfig, rolloutMode } from '../src/config.ts';
 import { messageOf } from '../src/errors.ts';
 import { LIGHT_RANKER, MAIN_RANKER } from '../src/ranking/model-registry.ts';
 import { parseValueWeights } from '../src/ranking/value-model.ts';
 import { type FlagValues, integerFlag, runCommand, textFlag, UsageError } from './import/command.ts';
 import { nextVersion, registerModel } from './train/model-versions.ts';
+import { promotion } from './train/promotion.ts';
 import { ensurePython } from './train/python-env.ts';
 import { DEVICES, type TrainerSettings } from './train/run-trainer.ts';
-import { type Comparison, SIZES, type TrainRanker, trainRanker } from './train/train-ranker.ts';
+import { SIZES, type TrainRanker, trainRanker } from './train/train-ranker.ts';
 import { trainTowers } from './train/train-towers.ts';
 import { openTrainingData, timeOfShare } from './train/training-data.ts';
-import { comparisonText, type TrainingReport, trainingReport } from './train/training-report.ts';
+import { type TrainingReport, trainingReport } from './train/training-report.ts';
 import { measure } from './train/training-set-extent.ts';
 import { openWorkFolder } from './train/work-folder.ts';
 
@@ -25,8 +26,6 @@ import { openWorkFolder } from './train/work-folder.ts';
 const EARLY_SHARE = 0.6;
 const WHATS = ['towers', 'ranker', 'all'] as const;
 const ARCHITECTURES = ['MLP', 'DCN-v2', 'FinalMLP', 'MaskNet'] as const;
-/** Of the main ranker, per 1000 rows on one core; a slower one is not promoted by itself. */
-const CPU_BUDGET_MS = 5;
 const TOWERS = ['post-tower', 'user-tower'] as const;
 
 const HELP = `
@@ -54,7 +53,8 @@ on from its last checkpoint when it is started again with the same flags on the 
   --device DEVICE     auto, cpu or cuda (default auto)
   --threads N         of all workers together (default: the cores)
   --no-promote        keep serving the versions that serve now
-  --force             promote also what does worse than what serves, or is too slow
+  --force             promote also what does worse than what serves, or is too slow; where MODEL_ROLLOUT is auto the
+                      service alone promotes a ranker (npm run models -- promote passes it by)
   --report FILE       curves and comparison as one HTML page (default .cache/train/report.html)
   --keep DIR          move the training set, the exports and the checkpoints to DIR at the end
   --json FILE         write the figures to a file instead of stdout
@@ -103,6 +103,11 @@ async function train(flags: FlagValues): Promise<object> {
     compare,
   };
   const config = readConfig();
+  const rules = {
+    rollout: rolloutMode(config),
+    noPromote: flags['no-promote'] === true,
+    force: flags.force === true,
+  };
   const weights = parseValueWeights(
     config.VALUE_WEIGHTS && JSON.parse(config.VALUE_WEIGHTS),
     'VALUE_WEIGHTS',
@@ -147,20 +152,16 @@ async function train(flags: FlagValues): Promise<object> {
         compared: true,
       });
       for (const name of TOWERS) {
-        report.registered.push({
-          name,
-          version: versions.towers,
-          ...verdict(flags, report.towers.comparison),
-        });
+        const decided = promotion(name, rules, report.towers.comparison);
+        report.registered.push({ name, version: versions.towers, ...decided });
       }
     }
     if (what !== 'towers') {
       const trained = { ...base, ...ranking, weights, early, outDir: staged, version: versions.ranker };
       report.ranker = await trainRanker(trained);
       for (const [name, { comparison, msPer1000Rows }] of Object.entries(report.ranker.figures)) {
-        const slow = name === MAIN_RANKER && msPer1000Rows > CPU_BUDGET_MS;
-        const why = slow ? `${msPer1000Rows} ms per 1000 rows, ${CPU_BUDGET_MS} are the budget` : undefined;
-        report.registered.push({ name, version: versions.ranker, ...verdict(flags, comparison, why) });
+        const decided = promotion(name, rules, comparison, msPer1000Rows);
+        report.registered.push({ name, version: versions.ranker, ...decided });
       }
     }
     for (const { name, version, promoted } of report.registered) {
@@ -178,17 +179,6 @@ async function train(flags: FlagValues): Promise<object> {
     await data.close();
     await work.release(finished);
   }
-}
-
-/** Whether a new version is to serve, and why. */
-function verdict(flags: FlagValues, comparison: Comparison | null, tooSlow?: string) {
-  const compared = comparisonText(comparison);
-  if (flags['no-promote'] === true) return { promoted: false, reason: `--no-promote; ${compared}` };
-  const against = tooSlow ?? (comparison?.worse ? compared : null);
-  if (against === null) return { promoted: true, reason: compared };
-  return flags.force === true
-    ? { promoted: true, reason: `--force; ${against}` }
-    : { promoted: false, reason: `${against}; --force promotes it anyway` };
 }
 
 function choiceFlag<const T extends string>(

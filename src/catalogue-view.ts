@@ -3,7 +3,9 @@ import type { CatalogueEntry, CatalogueView } from './api/app-context.ts';
 import type { RetrievalConfig } from './candidates/retrieval-config.ts';
 import { TrendingBoard } from './candidates/trending-board.ts';
 import type { Deadline } from './deadline.ts';
+import { STALE_MS } from './follower.ts';
 import type { Generations } from './generations.ts';
+import { NewPosts, type NewPostsCount, type NewPostsQuery } from './new-posts.ts';
 import type { WorkerPool } from './pool.ts';
 import { FIELD, FLAG, RECORD_WORDS } from './post-record.ts';
 import type { SimilarQuery } from './worker.ts';
@@ -12,6 +14,7 @@ export class GenerationView implements CatalogueView {
   readonly #generations: Generations;
   readonly #pool: WorkerPool;
   readonly #board: TrendingBoard;
+  readonly #newPosts = new NewPosts();
 
   constructor(generations: Generations, pool: WorkerPool, config: RetrievalConfig) {
     this.#generations = generations;
@@ -45,6 +48,14 @@ export class GenerationView implements CatalogueView {
       if (!table.isDeleted(row)) rows.add(row);
     }
     return [...rows].map((row) => table.keyOf(row));
+  }
+
+  isStale(): boolean {
+    return this.#generations.current.follower.ageMs > STALE_MS;
+  }
+
+  countNew(query: NewPostsQuery): NewPostsCount {
+    return this.#newPosts.count(this.#generations.current.table, query);
   }
 
   similar(

@@ -1,37 +1,32 @@
-// The composition root: the only file that names concrete adapters. Opens everything in the order of its needs, and
+// The composition root: it and composition/ alone name concrete adapters. Opens everything in the order of its needs, and
 // closes it in the opposite order.
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
-import { apiConfigSchema } from './api/api-config.ts';
 import { buildApp } from './api/app.ts';
 import type { AppContext, Readiness } from './api/app-context.ts';
 import type { Draining } from './api/draining.ts';
 import { Applier } from './applier.ts';
-import { parseRetrievalConfig } from './candidates/retrieval-config.ts';
 import { GenerationView } from './catalogue-view.ts';
 import { ColdStart } from './cold-start.ts';
+import { openCaches } from './composition/caches.ts';
 import { openLiveData } from './composition/live-data.ts';
 import { composeModelLifeCycle } from './composition/model-life-cycle.ts';
-import { openOperations, tracedSql, tracedState } from './composition/operations.ts';
+import { openOperations } from './composition/operations.ts';
 import { openResilience } from './composition/resilience.ts';
+import { readSettings } from './composition/settings.ts';
+import { openStores } from './composition/stores.ts';
 import type { Config } from './config.ts';
 import type { Change } from './contracts.ts';
 import { messageOf } from './errors.ts';
 import { EmbedPool } from './features/embed-pool.ts';
-import { openSqlStore } from './features/store/postgres-store.ts';
-import { openStateStore } from './features/store/state-store.ts';
 import { Generations } from './generations.ts';
 import { UserHydrator } from './hydrate.ts';
 import { LiveRecall } from './live-recall.ts';
 import { WorkerPool } from './pool.ts';
 import { towerPost } from './post-text.ts';
 import { promotedFolder } from './ranking/model-registry.ts';
-import { parseValueWeights } from './ranking/value-model.ts';
-import { redisTarget } from './redis-settings.ts';
 import { DEFAULT_RULES_VERSION, RulesFile } from './rerank/rules-file.ts';
-import { guarded } from './resilience.ts';
 import { SlateMaker } from './slate-maker.ts';
 import { createTelemetry } from './telemetry.ts';
 import { UserEmbedder } from './user-embedder.ts';
@@ -79,19 +74,13 @@ async function compose(
   const resilience = openResilience(config, telemetry.registry);
   const { policies, admission } = resilience;
   closers.push(() => resilience.close());
-  const retrieval = parseRetrievalConfig(readJson(config.RETRIEVAL_FILE, 'RETRIEVAL_FILE'));
-  const weights = parseValueWeights(parseJson(config.VALUE_WEIGHTS, 'VALUE_WEIGHTS'), 'VALUE_WEIGHTS');
+  const { retrieval, weights, api } = readSettings(config);
 
-  const openedSql = await openSqlStore({
-    databaseUrl: config.DATABASE_URL,
-    dataDir: config.DATA_DIR,
-    poolSize: config.DATABASE_POOL,
-  });
-  const sql = guarded(tracedSql(openedSql), policies.sql);
-  closers.push(() => sql.close());
-  const openedState = await openStateStore({ redis: redisTarget(config), dataDir: config.DATA_DIR });
-  const state = guarded(tracedState(openedState), policies.state);
-  closers.push(() => state.close());
+  const stores = await openStores(config, policies);
+  const { sql } = stores;
+  closers.push(stores.close);
+  const caches = openCaches(config, stores.state, telemetry.registry);
+  const { state } = caches;
 
   const live = await openLiveData(config, sql, (level, details, message) => logger[level](details, message));
   closers.push(() => live.close());
@@ -150,13 +139,16 @@ async function compose(
   closers.push(() => rollout.close());
 
   const embedder = new UserEmbedder({
-    state,
+    state: state.direct,
     tower,
     lookup: () => generations.lookup,
     embedUsers: (users) => embeds.embedUsers(users),
     onComputed: (users) => telemetry.embeddingsComputed.inc(users),
   });
-  const listeners = new Set<(change: Change) => void>([(change) => choices.onChange(change)]);
+  const listeners = new Set<(change: Change) => void>([
+    (change) => choices.onChange(change),
+    caches.onChange,
+  ]);
   const applier = new Applier({
     source: sql,
     state,
@@ -226,8 +218,11 @@ async function compose(
     generations,
     pool,
     models: choices,
+    cache: caches.slates,
+    rules: () => (rules?.current ?? DEFAULT_RULES_VERSION).version,
     recall: new LiveRecall({ pool, share: config.RECALL_SHARE, recall: telemetry.liveRecall }),
     candidates: config.CANDIDATES,
+    featureLogShare: config.FEATURE_LOG_SHARE,
     changesLateMs: config.CHANGES_LAG_ALERT_MS,
     telemetry,
     onFailures: (requestId, failures) => logger.warn({ requestId, failures }, 'a slate was degraded'),
@@ -236,6 +231,7 @@ async function compose(
   const health = (): Readiness => {
     const { id, table, search, searchReason, writer, follower } = generations.current;
     const degraded = [...rollout.problems, ...operations.problems(), ...resilience.problems()];
+    if (embeds.trouble) degraded.push(embeds.trouble);
     if (searchReason) degraded.push(searchReason);
     if (generations.refusal) degraded.push(generations.refusal);
     if (follower.ageMs > config.CHANGES_LAG_ALERT_MS)
@@ -265,27 +261,21 @@ async function compose(
   };
 
   const context: AppContext = {
-    config: apiConfigSchema.parse({
-      slateSize: config.SLATE_SIZE,
-      exploreShare: config.EXPLORE_SHARE,
-      feedDeadlineMs: config.FEED_DEADLINE_MS,
-      ingestDeadlineMs: config.INGEST_DEADLINE_MS,
-      rateLimitPerMinute: config.RATE_LIMIT_PER_MINUTE,
-      userRateLimitPerMinute: config.USER_RATE_LIMIT_PER_MINUTE,
-      keyRateLimitPerMinute: config.KEY_RATE_LIMIT_PER_MINUTE,
-      opsOnLoopback: config.OPS_ON_LOOPBACK,
-      headersTimeoutMs: config.HEADERS_TIMEOUT_MS,
-      requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
-      cursorSecret: config.CURSOR_SECRET ?? keptSecret(config.DATA_DIR),
-      trustProxy: config.TRUST_PROXY?.split(',').map((range) => range.trim()) ?? [],
-      docs: config.DOCS,
-    }),
+    config: api,
     clock: { now: Date.now },
     logger,
     metrics: { registry: telemetry.registry },
     ranker: slates,
     catalogue,
-    stores: { posts: sql, users: sql, events: sql, state, sessions: state, servingLog: sql },
+    stores: {
+      posts: sql,
+      texts: stores.texts,
+      users: sql,
+      events: sql,
+      state,
+      sessions: state,
+      servingLog: sql,
+    },
     applyNow: (changes) => applier.applyNow(changes, generations.writers),
     onChange: (listener) => {
       listeners.add(listener);
@@ -312,25 +302,4 @@ async function compose(
       await closeAll();
     },
   };
-}
-
-/** The signing key of a single machine: made once, kept beside the embedded stores, readable by the owner only. */
-function keptSecret(dataDir: string): string {
-  const path = join(dataDir, 'cursor-secret');
-  if (!existsSync(path)) writeFileSync(path, randomBytes(32).toString('hex'), { mode: 0o600, flag: 'wx' });
-  return readFileSync(path, 'utf8').trim();
-}
-
-function readJson(path: string | undefined, key: string): unknown {
-  if (path === undefined) return undefined;
-  return parseJson(readFileSync(path, 'utf8'), key);
-}
-
-function parseJson(text: string | undefined, key: string): unknown {
-  if (text === undefined) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new Error(`${key}: is not JSON: ${messageOf(error)}`);
-  }
 }

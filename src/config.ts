@@ -95,6 +95,14 @@ export const configSchema = z.object({
   SLATE_SIZE: integer(50, 1000)
     .default(300)
     .describe('Length of the re-ranked list that pages are cut from.'),
+  STATE_CACHE_MS: integer(0, 1000)
+    .default(250)
+    .describe('How long a replica believes a user state that it read, unless it hears of a change. 0 = off.'),
+  SLATE_CACHE_MS: integer(0, 10_000)
+    .default(1000)
+    .describe(
+      'How long what is left of a slate serves the same user’s next first page, nothing else being new. 0 = off.',
+    ),
   EXPLORE_SHARE: z.coerce
     .number()
     .min(0)
@@ -107,6 +115,12 @@ export const configSchema = z.object({
     .max(1)
     .default(0.005)
     .describe('Share of requests whose search is compared with the exact scan, on an idle worker.'),
+  FEATURE_LOG_SHARE: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.001)
+    .describe('Share of requests whose features go to the serving log, for `npm run features -- diff`.'),
   LIVE_CAPACITY: integer(1000, 20_000_000)
     .default(200_000)
     .describe('Posts that can arrive between two index builds.'),
@@ -201,6 +215,11 @@ export const configSchema = z.object({
 });
 
 export type Config = Readonly<z.infer<typeof configSchema>>;
+
+/** Who moves a new ranker on: the service by itself, or an operator. */
+export function rolloutMode(config: Pick<Config, 'MODEL_ROLLOUT' | 'PROFILE'>): 'auto' | 'manual' {
+  return config.MODEL_ROLLOUT ?? (config.PROFILE === 'production' ? 'auto' : 'manual');
+}
 
 /**
  * Parses an environment; empty strings count as absent.

@@ -12,6 +12,9 @@ const MAX_BACKOFF_MS = 5000;
 /** How often an idle follower asks whether an updater leads. */
 const ASK_MS = 500;
 
+/** A replica that has not read the change feed to its end for so long says so in its answers. */
+export const STALE_MS = 5000;
+
 export interface FollowerOptions {
   changes: SqlChangeFeed;
   /** Absent or null: the SQL feed only. */
@@ -36,13 +39,14 @@ export class Follower {
   #cursor: Position | null = null;
   /** A cursor to go on from as soon as the SQL feed has been read to `horizon`: all before the cursor is then known. */
   #joining: { cursor: Position; horizon: Position } | null = null;
-  #askedAtMs = 0;
+  #askedAtMs = Number.NEGATIVE_INFINITY;
   /** Where the users' part stands when it fell behind the catalogue's: their store was down. */
   #usersFrom: Position | null = null;
   #running: Promise<void> | undefined;
   #stopped = false;
   #wake: (() => void) | undefined;
-  #lastReadAtMs = Date.now();
+  /** On performance.now()'s clock: setting the wall clock must not make the answers look stale. */
+  #lastReadAtMs = performance.now();
 
   constructor(options: FollowerOptions) {
     this.#options = options;
@@ -60,7 +64,7 @@ export class Follower {
 
   /** Milliseconds since everything committed was known to be applied. */
   get ageMs(): number {
-    return Date.now() - this.#lastReadAtMs;
+    return performance.now() - this.#lastReadAtMs;
   }
 
   /** Applies everything committed so far, from SQL. Rejects when the feed cannot be read. */
@@ -124,7 +128,7 @@ export class Follower {
 
   async #readSql(): Promise<number> {
     const { changes, userState } = this.#options;
-    const startedAtMs = Date.now();
+    const startedAtMs = performance.now();
     const read = await changes.read(this.#position, READ_LIMIT, deadlineIn(READ_TIMEOUT_MS));
     await this.#apply(read.changes);
     if (userState && this.#usersFrom === null) await this.#applyUsers(read.changes);
@@ -157,20 +161,22 @@ export class Follower {
 
   async #readStream(cursor: Position): Promise<number> {
     const stream = this.#options.stream as ChangeStream;
+    // Before the read: what the stream was complete with is then in what is read, however long this process slept.
+    const completeAt = this.#mayAsk() ? await stream.completeAt(deadlineIn(READ_TIMEOUT_MS)) : undefined;
     const read = await stream.read(cursor, READ_LIMIT, deadlineIn(READ_TIMEOUT_MS));
     await this.#apply(read.changes);
     this.#cursor = read.position;
     if (read.mark) this.#knownAt(read.mark.atMs, read.mark.position);
-    if (read.position === cursor && this.#mayAsk()) {
-      const completeAt = await stream.completeAt(deadlineIn(READ_TIMEOUT_MS));
-      if (completeAt === null) this.#cursor = null;
-      else this.#knownAt(completeAt);
-    }
+    if (read.position !== cursor || completeAt === undefined) return read.changes.length;
+    if (completeAt === null) this.#cursor = null;
+    else this.#knownAt(completeAt);
     return read.changes.length;
   }
 
+  /** `atMs`: wall clock, of the machine that the updater runs on. */
   #knownAt(atMs: number, position = this.#position): void {
-    this.#lastReadAtMs = Math.max(this.#lastReadAtMs, atMs);
+    const ageMs = Math.max(0, Date.now() - atMs);
+    this.#lastReadAtMs = Math.max(this.#lastReadAtMs, performance.now() - ageMs);
     if (position > this.#position) this.#position = position;
   }
 
@@ -194,8 +200,8 @@ export class Follower {
   }
 
   #mayAsk(): boolean {
-    if (Date.now() - this.#askedAtMs < ASK_MS) return false;
-    this.#askedAtMs = Date.now();
+    if (performance.now() - this.#askedAtMs < ASK_MS) return false;
+    this.#askedAtMs = performance.now();
     return true;
   }
 

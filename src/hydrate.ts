@@ -52,6 +52,8 @@ export interface StoredUser {
 export interface HydratedUser {
   packed: PackedUser;
   edges: Edge[];
+  /** False when no store could say what the user's edges are. */
+  known: boolean;
   version: number;
   degraded: string[];
 }
@@ -124,6 +126,7 @@ export class UserHydrator {
     return {
       packed: packUser(userId, state, vector, kind),
       edges: state?.edges ?? [],
+      known: !degraded.includes('user_unknown'),
       version: state?.version ?? 0,
       degraded,
     };

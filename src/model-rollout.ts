@@ -11,26 +11,21 @@ import { promote, rollBack, startTrial } from './ranking/lifecycle/stage-changes
 import { type HistoryEntry, readHistory, type Trial } from './ranking/lifecycle/stage-file.ts';
 import { TrialEvidence } from './ranking/lifecycle/trial-evidence.ts';
 import { LIGHT_RANKER, MAIN_RANKER, readCurrent, versionsOf } from './ranking/model-registry.ts';
-import { type OtherRefusal, RegistryView } from './registry-view.ts';
+import { type OtherRefusal, RegistryView, type RegistryViewOptions } from './registry-view.ts';
 import type { RolloutMetrics } from './rollout-metrics.ts';
 import { type RolloutMode, type RolloutStatus, rolloutStatus, stagedModels } from './rollout-status.ts';
-import type { Refusal, ServingModels } from './serving-models.ts';
-import type { VersionChecks } from './version-checks.ts';
+import type { Refusal } from './serving-models.ts';
 
-export interface ModelRolloutOptions {
-  modelsDir: string;
+export interface ModelRolloutOptions extends RegistryViewOptions {
   /** `auto`: a new version goes through shadow and canaries to promotion by itself; `manual`: an operator moves it. */
   mode: RolloutMode;
   config: RolloutConfig;
-  models: ServingModels;
   choices: ModelChoices;
-  checks: VersionChecks;
   experiments: ExperimentsFile;
   metrics: RolloutMetrics;
   pollMs: number;
   /** What was refused of other artifacts, for the history. */
   refusals(): OtherRefusal[];
-  log(level: 'info' | 'warn', details: object, message: string): void;
 }
 
 type StageRequest = Parameters<ModelAdmin['move']>[0];
@@ -126,7 +121,8 @@ export class ModelRollout implements ModelAdmin {
   }
 
   history(limit: number): Promise<HistoryEntry[]> {
-    return readHistory(this.#options.modelsDir, limit);
+    const { modelsDir, dataDir } = this.#options;
+    return readHistory([modelsDir, dataDir], limit);
   }
 
   /**

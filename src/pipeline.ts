@@ -11,6 +11,7 @@ import type {
   SlatePost,
   Stage,
 } from './contracts.ts';
+import { featureRecord } from './feature-record.ts';
 import type { RankerLadder } from './ranking/ranker-ladder.ts';
 import type { ValueModel } from './ranking/value-model.ts';
 import { rerank } from './rerank/rerank.ts';
@@ -69,6 +70,7 @@ export async function runPipeline(query: FeedQuery, parts: PipelineParts): Promi
     failures: [...retrieved.failures.map(({ source, message }) => `${source}: ${message}`), ...errors],
     stageMs,
     ...(exploration ? { exploration } : {}),
+    ...(query.logFeatures ? { features: featureRecord(query, catalogue, slate) } : {}),
     counts: { retrieved: retrieved.retrieved, kept: retrieved.kept, ranked: ranked.size },
     ...(query.explain === 2
       ? {

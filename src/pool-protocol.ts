@@ -1,4 +1,5 @@
 // What the pool is made from, and what it and its workers say to each other; worker.ts is the other side.
+import type { Job } from './resilience/job-queue.ts';
 
 /** Messages to a worker. `setup` messages go to every worker, `job`s to one. */
 export interface PoolRequest {
@@ -16,6 +17,17 @@ export interface PoolWorker {
   on(event: 'message', listener: (response: PoolResponse) => void): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
   on(event: 'exit', listener: () => void): unknown;
+}
+
+/** A worker as the pool keeps it. */
+export interface Member {
+  worker: PoolWorker;
+  busy: Job | undefined;
+  /** On performance.now()'s clock. */
+  startedAtMs: number;
+  /** `lost`: its job outlived its deadline by far; it gets no work until it answers. */
+  state: 'starting' | 'serving' | 'lost';
+  setups: Map<number, { resolve(value: unknown): void; reject(error: Error): void }>;
 }
 
 export interface WorkerPoolOptions {

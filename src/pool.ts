@@ -3,28 +3,16 @@
 // is left alone, and another takes its place.
 import { Worker } from 'node:worker_threads';
 import { FeedrankError } from './errors.ts';
-import type { PoolResponse, PoolWorker, WorkerPoolOptions } from './pool-protocol.ts';
+import type { Member, PoolResponse, PoolWorker, WorkerPoolOptions } from './pool-protocol.ts';
 import { type Job, JobQueue } from './resilience/job-queue.ts';
+import { RespawnBackoff } from './resilience/respawn-backoff.ts';
 
 export type { PoolRequest, PoolResponse, PoolWorker } from './pool-protocol.ts';
 
-/** A worker that keeps dying is replaced more and more slowly. */
-const DEATHS_WINDOW_MS = 60_000;
-const MAX_RESPAWN_MS = 5000;
 /** Workers beyond the pool's size while hung ones hold their memory. */
 const MAX_SPARES = 1;
 /** What a worker that does not answer any more is counted as having answered to a setting. */
 const LOST = Symbol('lost');
-
-interface Member {
-  worker: PoolWorker;
-  busy: Job | undefined;
-  /** On performance.now()'s clock. */
-  startedAtMs: number;
-  /** `lost`: its job outlived its deadline by far; it gets no work until it answers. */
-  state: 'starting' | 'serving' | 'lost';
-  setups: Map<number, { resolve(value: unknown): void; reject(error: Error): void }>;
-}
 
 export class WorkerPool {
   readonly #options: WorkerPoolOptions;
@@ -36,7 +24,7 @@ export class WorkerPool {
   /** On performance.now()'s clock. */
   #lastAnswerAtMs = 0;
   #closing = false;
-  #deaths: number[] = [];
+  readonly #backoff = new RespawnBackoff();
   #respawns = 0;
   /** Replayed, in order, to a worker that replaces another. */
   readonly #setupLog = new Map<string, { kind: string; payload: unknown }>();
@@ -108,11 +96,19 @@ export class WorkerPool {
 
   /**
    * Runs one job on the next free worker. Of jobs that wait the lower `priority` goes first, then the nearer deadline.
+   * One that waits when `signal` is aborted leaves the queue; one that runs is finished.
    * @throws FeedrankError `overloaded` (it would wait too long), `timeout` (deadline passed), `unavailable` (its worker
-   * died, or every one hangs).
+   * died, every one hangs, or the signal took it out).
    */
-  run(kind: string, payload: unknown, deadlineAtMs: number, priority = 0): Promise<unknown> {
+  run(
+    kind: string,
+    payload: unknown,
+    deadlineAtMs: number,
+    priority = 0,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
     return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(notWanted());
       if (this.#closing) return reject(new FeedrankError('unavailable', 'the feed workers are closing'));
       const job: Job = { kind, payload, deadlineAtMs, priority, resolve, reject, timer: undefined };
       const leftMs = deadlineAtMs - Date.now();
@@ -128,6 +124,7 @@ export class WorkerPool {
         job,
         takers.map(({ startedAtMs }) => now - startedAtMs),
       );
+      signal?.addEventListener('abort', () => this.#queue.remove(job, notWanted()), { once: true });
     });
   }
 
@@ -269,14 +266,11 @@ export class WorkerPool {
     if (this.#closing || (at < 0 && !this.#lost.delete(member))) return;
     if (at >= 0) this.#members.splice(at, 1);
     this.#options.onWorkerExit?.(failure);
-    const now = performance.now();
-    this.#deaths = [...this.#deaths.filter((then) => then > now - DEATHS_WINDOW_MS), now];
-    const delayMs = Math.min(MAX_RESPAWN_MS, 2 ** (this.#deaths.length - 1) * 50 - 50);
     this.#respawns++;
     setTimeout(() => {
       this.#respawns--;
       this.#fill();
-    }, delayMs).unref();
+    }, this.#backoff.died()).unref();
   }
 
   #replace(): void {
@@ -293,4 +287,8 @@ export class WorkerPool {
       () => {},
     );
   }
+}
+
+function notWanted(): FeedrankError {
+  return new FeedrankError('unavailable', 'nobody waits for the answer');
 }

@@ -17,6 +17,14 @@ type RedisConfig = Pick<
 
 const PLACES = ['REDIS_URL', 'REDIS_CLUSTER_NODES', 'REDIS_SENTINELS'] as const;
 
+/** What an embedded run sets, so that it finds no server in its caller's environment; empty counts as absent. */
+export const EMBEDDED_STATE = {
+  REDIS_URL: '',
+  REDIS_CLUSTER_NODES: '',
+  REDIS_SENTINELS: '',
+  REDIS_SENTINEL_NAME: '',
+};
+
 /** undefined where the online state is embedded. */
 export function redisTarget(config: RedisConfig): RedisTarget | undefined {
   const { REDIS_USERNAME: username, REDIS_PASSWORD: password } = config;

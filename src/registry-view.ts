@@ -26,6 +26,8 @@ export interface OtherRefusal {
 
 export interface RegistryViewOptions {
   modelsDir: string;
+  /** Where the history of what is no model is kept; the registry may be others' and read-only. */
+  dataDir: string;
   models: ServingModels;
   checks: VersionChecks;
   metrics: Pick<RolloutMetrics, 'refusals'>;
@@ -139,14 +141,14 @@ export class RegistryView {
     });
   }
 
-  /** Refusals of the index, the rules and the experiments go into the same history. */
+  /** Refusals of the index, the rules and the experiments go into a history of this machine's own. */
   async noteOthers(all: readonly OtherRefusal[]): Promise<void> {
-    const { modelsDir, metrics } = this.#options;
+    const { dataDir, metrics } = this.#options;
     for (const { kind, name, version, reason } of all) {
       if (this.#noted.get(kind) === `${version} ${reason}`) continue;
       this.#noted.set(kind, `${version} ${reason}`);
       metrics.refusals.inc({ kind });
-      await appendHistory(modelsDir, { kind, name, version, action: 'refused', reason, by: 'auto' }).catch(
+      await appendHistory(dataDir, { kind, name, version, action: 'refused', reason, by: 'auto' }).catch(
         (error) => {
           this.#options.log('warn', { reason: messageOf(error) }, 'a refusal could not be recorded');
         },

@@ -244,6 +244,8 @@ interface ApplierReads {
 export interface Policies {
   state: Policy;
   sql: Policy;
+  /** Contents of posts for pages: given so little time that being late must not close the door to writes. */
+  texts: Policy;
 }
 
 export interface PoliciesOptions {
@@ -253,7 +255,7 @@ export interface PoliciesOptions {
   onRetry?: (dependency: string) => void;
 }
 
-/** The policies of the service's two stores. No lane of the SQL store can take the last connection from the others. */
+/** The policies of the service's two stores, of which the SQL store has one more for the texts of pages. No lane of the SQL store can take the last connection from the others. */
 export function createPolicies({ sqlConnections, onCall, onRetry }: PoliciesOptions): Policies {
   const share = (part: number) => Math.max(1, Math.floor(sqlConnections * part));
   const policy = (dependency: string, options: Pick<PolicyOptions, 'methods' | 'lanes'>) =>
@@ -271,7 +273,11 @@ export function createPolicies({ sqlConnections, onCall, onRetry }: PoliciesOpti
     }),
     sql: policy('database', {
       methods: SQL_METHODS,
-      lanes: { feed: share(0.6), ingestion: share(0.4), admin: share(0.1), offline: share(0.2) },
+      lanes: { feed: share(0.4), ingestion: share(0.4), admin: share(0.1), offline: share(0.2) },
+    }),
+    texts: policy('post texts', {
+      methods: { getPosts: READ } satisfies Rules<PostStore>,
+      lanes: { feed: share(0.4), ingestion: 1, admin: 1, offline: 1 },
     }),
   };
 }

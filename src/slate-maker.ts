@@ -4,19 +4,18 @@ import type { Ranker, SlateRequest, SlateResult } from './api/app-context.ts';
 import type { FeedAnswer, FeedQuery } from './contracts.ts';
 import type { Deadline } from './deadline.ts';
 import { FeedrankError } from './errors.ts';
-import type { Generations } from './generations.ts';
+import { STALE_MS } from './follower.ts';
+import type { Generation, Generations } from './generations.ts';
 import { hash32 } from './hashing.ts';
-import type { UserHydrator } from './hydrate.ts';
+import type { HydratedUser, UserHydrator } from './hydrate.ts';
 import type { LiveRecall } from './live-recall.ts';
-import type { ModelChoices } from './model-choice.ts';
+import type { ModelChoice, ModelChoices } from './model-choice.ts';
 import { type PackedAnswer, unpackAnswer } from './packed-answer.ts';
 import type { WorkerPool } from './pool.ts';
+import type { SlateCache } from './slate-cache.ts';
 import type { Telemetry } from './telemetry.ts';
 import { inSpan, recordSteps, traceTime } from './tracing.ts';
 import type { FeedJob } from './worker.ts';
-
-/** A replica that has not read the change feed to its end for so long says so. */
-const STALE_MS = 5000;
 
 export interface SlateMakerOptions {
   hydrator: UserHydrator;
@@ -24,11 +23,16 @@ export interface SlateMakerOptions {
   pool: WorkerPool;
   models: Pick<ModelChoices, 'choose' | 'answered' | 'shadow'>;
   recall: Pick<LiveRecall, 'sample'>;
+  cache: Pick<SlateCache, 'slate'>;
+  /** Version of the rules in force. */
+  rules: () => string;
   /** Posts to rank, at most. */
   candidates: number;
   telemetry: Pick<Telemetry, 'observeAnswer' | 'poolRejected'>;
   /** Age of the changes from which an answer says `changes_late`. */
   changesLateMs: number;
+  /** Share of requests whose features go to the serving log. */
+  featureLogShare: number;
   /** Called for each slate in which something failed. */
   onFailures?: (requestId: string, failures: readonly string[]) => void;
 }
@@ -42,67 +46,85 @@ export class SlateMaker implements Ranker {
 
   /** @throws FeedrankError `overloaded`, `timeout` or `unavailable` when no worker answered. */
   async slate(request: SlateRequest, deadline: Deadline): Promise<SlateResult> {
-    const { hydrator, generations, pool, models, recall, candidates, telemetry, changesLateMs } =
-      this.#options;
-    const { quality = 1, priority = 'interactive' } = request;
+    const { hydrator, generations, models, cache } = this.#options;
     const askedAtMs = traceTime();
     const user = await inSpan('hydrate', {}, () => hydrator.hydrate(request.userId, deadline));
     const hydrateMs = traceTime() - askedAtMs;
+    if (user.known) {
+      const { seen, showSensitive } = user.packed;
+      request.onReader?.({ edges: user.edges, seen, showSensitive });
+    }
     return generations.use(async (generation) => {
       const choice = models.choose(request.userId, request.model);
-      const { version, arm, weights } = choice;
-      const { id, follower } = generation;
-      const watermark = follower.position;
-      const query: FeedQuery = {
-        requestId: request.requestId,
-        user: user.packed,
-        nowMs: Date.now(),
-        seed: hash32(request.requestId),
-        candidates: Math.max(1, Math.round(candidates * quality)),
-        slateSize: request.slateSize,
-        exclude: request.exclude,
-        explain: request.explain,
-        explore: request.explore,
-        deadlineAtMs: deadline.atMs,
-        ranker: { version, arm, weights },
-      };
-      let answer: FeedAnswer;
-      let queueMs = 0;
-      try {
-        const job: FeedJob = { generation: id, query };
-        const rank = PRIORITIES.indexOf(priority);
-        answer = await inSpan('feed worker', {}, async () => {
-          const sentAtMs = traceTime();
-          const packed = (await pool.run('feed', job, deadline.atMs, rank)) as PackedAnswer;
-          const answered = unpackAnswer(packed);
-          const steps = Object.entries(answered.stageMs);
-          // What is left of the whole is the wait for a worker, with the way there and back.
-          queueMs = Math.max(0, traceTime() - sentAtMs - steps.reduce((sum, [, ms]) => sum + ms, 0));
-          recordSteps([['queue', queueMs], ...steps], sentAtMs);
-          return answered;
-        });
-      } catch (error) {
-        telemetry.poolRejected.inc({ reason: error instanceof FeedrankError ? error.code : 'internal' });
-        throw error;
-      } finally {
-        choice.done();
-      }
-      models.answered(choice, answer);
-      models.shadow(id, query);
-      recall.sample(id, user.packed.embedding, query.candidates);
-      answer.degraded.unshift(...user.degraded);
-      if (follower.ageMs > changesLateMs) answer.degraded.push('changes_late');
-      if (follower.ageMs > STALE_MS) answer.degraded.push('changes_stale');
-      if (quality < 1) answer.degraded.push('fewer_candidates');
-      telemetry.observeAnswer(answer, { hydrateMs, queueMs });
-      if (answer.failures.length > 0) this.#options.onFailures?.(request.requestId, answer.failures);
-      return {
-        ...answer,
-        userVersion: user.version,
-        embeddingKind: user.packed.embeddingKind,
-        edges: user.edges,
-        watermark,
-      };
+      const makings = { generation: generation.id, rules: this.#options.rules(), choice };
+      const make = () => this.#make(request, user, hydrateMs, choice, generation, deadline);
+      const slate = await cache.slate(request, user.packed, makings, deadline, make).finally(choice.done);
+      return { ...slate, userVersion: user.version, edges: user.edges };
     });
+  }
+
+  async #make(
+    request: SlateRequest,
+    user: HydratedUser,
+    hydrateMs: number,
+    choice: ModelChoice,
+    generation: Generation,
+    deadline: Deadline,
+  ): Promise<SlateResult> {
+    const { pool, models, recall, candidates, telemetry, changesLateMs } = this.#options;
+    const { quality = 1, priority = 'interactive' } = request;
+    const { version, arm, weights } = choice;
+    const { id, follower } = generation;
+    const watermark = follower.position;
+    const query: FeedQuery = {
+      requestId: request.requestId,
+      user: user.packed,
+      nowMs: Date.now(),
+      seed: hash32(request.requestId),
+      candidates: Math.max(1, Math.round(candidates * quality)),
+      slateSize: request.slateSize,
+      exclude: request.exclude,
+      explain: request.explain,
+      explore: request.explore,
+      logFeatures: hash32(`features ${request.requestId}`) / 2 ** 32 < this.#options.featureLogShare,
+      deadlineAtMs: deadline.atMs,
+      ranker: { version, arm, weights },
+    };
+    let answer: FeedAnswer;
+    let queueMs = 0;
+    try {
+      const job: FeedJob = { generation: id, query };
+      const rank = PRIORITIES.indexOf(priority);
+      answer = await inSpan('feed worker', {}, async () => {
+        const sentAtMs = traceTime();
+        const packed = (await pool.run('feed', job, deadline.atMs, rank, request.signal)) as PackedAnswer;
+        const answered = unpackAnswer(packed);
+        const steps = Object.entries(answered.stageMs);
+        // What is left of the whole is the wait for a worker, with the way there and back.
+        queueMs = Math.max(0, traceTime() - sentAtMs - steps.reduce((sum, [, ms]) => sum + ms, 0));
+        recordSteps([['queue', queueMs], ...steps], sentAtMs);
+        return answered;
+      });
+    } catch (error) {
+      const code = error instanceof FeedrankError ? error.code : 'internal';
+      telemetry.poolRejected.inc({ reason: request.signal?.aborted ? 'client_gone' : code });
+      throw error;
+    }
+    models.answered(choice, answer);
+    models.shadow(id, query);
+    recall.sample(id, user.packed.embedding, query.candidates);
+    answer.degraded.unshift(...user.degraded);
+    if (follower.ageMs > changesLateMs) answer.degraded.push('changes_late');
+    if (follower.ageMs > STALE_MS) answer.degraded.push('changes_stale');
+    if (quality < 1) answer.degraded.push('fewer_candidates');
+    telemetry.observeAnswer(answer, { hydrateMs, queueMs });
+    if (answer.failures.length > 0) this.#options.onFailures?.(request.requestId, answer.failures);
+    return {
+      ...answer,
+      userVersion: user.version,
+      embeddingKind: user.packed.embeddingKind,
+      edges: user.edges,
+      watermark,
+    };
   }
 }

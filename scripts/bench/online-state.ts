@@ -17,7 +17,15 @@ export interface OnlineStateReport {
   redis: string;
   users: number;
   /** Of one user each; memory is Redis's own count, keys and tables included. */
-  parts: { part: string; users: number; bytesPerUser: number; usersPerSecond: number }[];
+  parts: {
+    part: string;
+    users: number;
+    bytesPerUser: number;
+    usersPerSecond: number | null;
+    /** CPU time of the writing process and of Redis, microseconds a user: what other work on the machine leaves alone. */
+    cpuMicros: number | null;
+    serverCpuMicros: number | null;
+  }[];
   secondsPerMillionUsers: number;
   rssMb: number;
 }
@@ -30,6 +38,8 @@ const POSTS = 1_000_000;
 const AUTHORS = 100_000;
 const TOPICS = 40;
 const DAY_MS = 86_400_000;
+/** The size of two halves that hold SEEN_LIMIT posts each at one false positive in a thousand (Bloom, 1970). */
+const BLOOM = Buffer.alloc(2 * Math.ceil((SEEN_LIMIT * Math.log(1000)) / Math.LN2 ** 2 / 8), 0xaa);
 
 export async function benchOnlineState({ users }: { users: number }): Promise<OnlineStateReport> {
   const server = await startRedis(join('.cache', 'servers'));
@@ -42,20 +52,30 @@ export async function benchOnlineState({ users }: { users: number }): Promise<On
     const parts: OnlineStateReport['parts'] = [];
     const fill = async (part: string, count: number, patchOf: (i: number) => Patch) => {
       const before = await used();
-      const startedAt = performance.now();
+      let ms = 0;
+      let cpuMs = 0;
+      const serverCpu = async () =>
+        1000 * (Number(await info('cpu', 'used_cpu_user')) + Number(await info('cpu', 'used_cpu_sys')));
+      const serverBefore = await serverCpu();
       for (let at = 0; at < count; at += BATCH) {
         const patches = Array.from({ length: Math.min(BATCH, count - at) }, (_, i) => patchOf(at + i));
+        const startedAt = performance.now();
+        const cpu = process.cpuUsage();
         await store.putStates(patches, deadlineIn(WRITE_MS));
-        const rate = Math.round((at + patches.length) / ((performance.now() - startedAt) / 1000));
+        ms += performance.now() - startedAt;
+        const { user, system } = process.cpuUsage(cpu);
+        cpuMs += (user + system) / 1000;
+        const rate = Math.round(((at + patches.length) * 1000) / ms);
         if ((at / BATCH) % 25 === 24) console.error(`bench: ${part}: ${at + BATCH} of ${count}, ${rate}/s`);
       }
-      const seconds = (performance.now() - startedAt) / 1000;
       const bytesPerUser = Math.round((await used()) - before) / count;
       parts.push({
         part,
         users: count,
         bytesPerUser: Math.round(bytesPerUser),
-        usersPerSecond: Math.round(count / seconds),
+        usersPerSecond: Math.round((count * 1000) / ms),
+        cpuMicros: Math.round((cpuMs * 1000) / count),
+        serverCpuMicros: Math.round(((await serverCpu()) - serverBefore) * (1000 / count)),
       });
     };
     await store.putStates([numbered(0)], deadlineIn(WRITE_MS));
@@ -66,6 +86,16 @@ export async function benchOnlineState({ users }: { users: number }): Promise<On
     const few = Math.max(1, Math.round(users / 20));
     await fill(`${SEEN_LIMIT} seen posts, in pages of 20`, few, (i) => seen(i + 1, SEEN_LIMIT));
     await fill('100 seen posts, in pages of 20', few, (i) => seen(users - i, 100));
+    const before = await used();
+    for (let i = 0; i < few; i++) await redis.set(`feedrank:s2:{u:b${i}}:seen`, BLOOM, 'PX', 14 * DAY_MS);
+    parts.push({
+      part: `${SEEN_LIMIT} to ${2 * SEEN_LIMIT} seen posts as two Bloom filters, .1 % false positives`,
+      users: few,
+      bytesPerUser: Math.round(((await used()) - before) / few),
+      usersPerSecond: null,
+      cpuMicros: null,
+      serverCpuMicros: null,
+    });
     await fill('vector and 30 engagements, UUIDs', few, (i) => withUuids(i));
     return {
       machine: machine(),
@@ -73,7 +103,7 @@ export async function benchOnlineState({ users }: { users: number }): Promise<On
       redis: `${await info('server', 'redis_version')}, ${server.origin}`,
       users,
       parts,
-      secondsPerMillionUsers: Math.round(1e7 / parts[0].usersPerSecond) / 10,
+      secondsPerMillionUsers: Math.round(1e7 / (parts[0].usersPerSecond ?? 0)) / 10,
       rssMb,
     };
   } finally {
@@ -142,12 +172,20 @@ function profile(i: number): Patch {
     target: `u${Math.floor(next() * AUTHORS)}`,
     createdAt: nowMs - Math.floor(next() * 300 * DAY_MS),
   }));
-  const user = { id: userId, createdAt: nowMs - 400 * DAY_MS, languages: ['en'], topics: ['topic-1', 'topic-2'] };
+  const user = {
+    id: userId,
+    createdAt: nowMs - 400 * DAY_MS,
+    languages: ['en'],
+    topics: ['topic-1', 'topic-2'],
+  };
   return { userId, user, edges };
 }
 
 function seen(i: number, posts: number): Patch {
   const next = random(i + 13);
   const postIds = Array.from({ length: posts }, () => `p${Math.floor(next() * POSTS)}`);
-  return { userId: `u${i}`, seen: { postIds, atMs: postIds.map((_, n) => nowMs - DAY_MS + Math.floor(n / 20) * 60_000) } };
+  return {
+    userId: `u${i}`,
+    seen: { postIds, atMs: postIds.map((_, n) => nowMs - DAY_MS + Math.floor(n / 20) * 60_000) },
+  };
 }

@@ -40,14 +40,25 @@ export async function writeUsers(
   const sample = new Sample(SAMPLE);
   const done = new Set<string>();
   let written = 0;
+  const { changes, state } = input;
+  let storing: Promise<void> = Promise.resolve();
+  /** A batch's vectors are computed while the batch before is stored: one after the other, and no more waiting. */
   const write = async (batch: Known[]) => {
-    const { changes } = input;
-    const alive = batch.filter(({ userId }) => !changes?.erased.has(userId));
-    written += await writeBatch(input, alive, sample);
+    const patches = await patchesOf(input, batch, sample);
+    await storing;
+    storing = store(patches);
+    // Thrown by whoever waits for it next.
+    storing.catch(() => {});
+  };
+  const store = async (patches: (UserStatePatch & { userId: string })[]) => {
+    if (state === null) return;
+    const alive = patches.filter(({ userId }) => !changes?.erased.has(userId));
+    await state.putStates(alive, deadlineIn(WRITE_TIMEOUT_MS));
+    written += alive.length;
     await changes?.apply();
     input.onProgress(written);
   };
-  await input.changes?.apply();
+  await changes?.apply();
   for await (const batch of input.users) {
     for (let at = 0; at < batch.length; at += BATCH) {
       const part = batch.slice(at, at + BATCH);
@@ -70,35 +81,35 @@ export async function writeUsers(
     }
   }
   if (rest.length > 0) await write(rest);
+  await storing;
   return { written, sample: sample.vectors };
 }
 
-async function writeBatch(input: WriteUsersInput, batch: readonly Known[], sample: Sample): Promise<number> {
-  const { table, names, histories, state, tower } = input;
+async function patchesOf(
+  input: WriteUsersInput,
+  batch: readonly Known[],
+  sample: Sample,
+): Promise<(UserStatePatch & { userId: string })[]> {
+  const { table, names, histories, tower } = input;
   const entries: HistoryEntry[][] = batch.map(({ userId }) => histories.history(userId, names));
   const inputs = entries.map((history) => towerInput(history, table, input.nowMs));
   const some = inputs.filter((one) => one !== null);
   const vectors = some.length > 0 ? await input.embedUsers(some) : new Float32Array(0);
-  const rounds: (UserStatePatch & { userId: string })[][] = [[]];
   let at = 0;
-  batch.forEach(({ userId, user, edges }, i) => {
+  return batch.map(({ userId, user, edges }, i) => {
     const patch: UserStatePatch & { userId: string } = { userId, user, edges, history: entries[i] };
     if (inputs[i] !== null) {
       const vector = vectors.slice(at * table.dim, ++at * table.dim);
       patch.embedding = { tower, vector };
       sample.offer(vector);
     }
-    rounds[0].push(patch);
-    // One patch a user in each bulk write: a store may apply the patches of one call in any order.
-    histories.seen(userId).forEach(({ rows, atMs }, round) => {
-      const seen = { postIds: rows.map((row) => names.postId(row)), atMs };
-      if (round === 0) patch.seen = seen;
-      else (rounds[round] ??= []).push({ userId, seen });
-    });
+    const groups = histories.seen(userId);
+    const postIds = groups.flatMap(({ rows }) => rows.map((row) => names.postId(row)));
+    if (postIds.length > 0) {
+      patch.seen = { postIds, atMs: groups.flatMap(({ rows, atMs }) => rows.map(() => atMs)) };
+    }
+    return patch;
   });
-  if (state === null) return 0;
-  for (const patches of rounds) await state.putStates(patches, deadlineIn(WRITE_TIMEOUT_MS));
-  return batch.length;
 }
 
 /** A uniform sample of a stream (reservoir, Vitter 1985), seeded. */

@@ -9,8 +9,18 @@ const DAY_MS = 24 * 3_600_000;
 /** Users whose events make the popularity order, at most: a share of a large log gives the same order. */
 const POPULARITY_USERS = 20_000;
 
-/** Post ids, best first, by the name of the order; `ann`, `ranked` and `slate` are the stages. */
-export type DemoLists = Partial<Record<'ann' | 'ranked' | 'slate', readonly string[]>>;
+/** Post ids, best first, by the name of the order; `ann`, `ranked` and `slate` are the stages, `candidates` a set. */
+export type DemoLists = Partial<Record<'candidates' | 'ann' | 'ranked' | 'slate', readonly string[]>>;
+
+/** One user's figures of the stages that were given. */
+export interface UserFigures {
+  /** Part of the ideal k that is among the candidates. */
+  candidateRecall?: number;
+  /** NDCG@k. */
+  ranked?: number;
+  slate?: number;
+  slateWithFatigue?: number;
+}
 
 export interface DemoEvaluationOptions {
   world: World;
@@ -28,6 +38,8 @@ export interface DemoEvaluationOptions {
   /** Time of the truth's freshness, default the world's end. */
   at?: number;
   onProgress?: (fraction: number, users: number) => void;
+  /** Called for each drawn user, in the order that `seed` gives. */
+  onUser?: (user: number, figures: UserFigures) => void;
 }
 
 export interface OrderFigures {
@@ -101,7 +113,8 @@ export async function evaluateDemo(options: DemoEvaluationOptions): Promise<Demo
     const gains = world.affinities(user, at).map((gain, post) => (eligible[post] ? gain : 0));
     const fatigue = (before: readonly number[], post: number) =>
       world.fatigue(before.slice(-FATIGUE.window), post);
-    const ideal = dcg(idealList(gains, k), (post) => gains[post], k);
+    const best = idealList(gains, k);
+    const ideal = dcg(best, (post) => gains[post], k);
     const idealWithFatigue = dcg(greedyIdealList(gains, k, fatigue), (post) => gains[post], k, fatigue);
     const lists: Record<string, number[]> = {
       random: randomOrder(rng, eligible, k),
@@ -109,6 +122,11 @@ export async function evaluateDemo(options: DemoEvaluationOptions): Promise<Demo
       popular: firstEligible(eligible, k, (rank) => popular[rank]),
     };
     const given = await options.lists(world.userId(user));
+    const figures: UserFigures = {};
+    if (given.candidates && best.length > 0) {
+      const proposed = new Set(given.candidates.map((id) => world.postIndex(id)));
+      figures.candidateRecall = share(best, (post) => proposed.has(post));
+    }
     for (const stage of STAGES) {
       const list = given[stage];
       if (list) lists[stage] = list.slice(0, k).map((id) => world.postIndex(id));
@@ -131,9 +149,15 @@ export async function evaluateDemo(options: DemoEvaluationOptions): Promise<Demo
         length: list.length,
       };
       append(samples, order, sample);
+      if (order === 'ranked') figures.ranked = sample.ndcg;
+      if (order === 'slate') {
+        figures.slate = sample.ndcg;
+        figures.slateWithFatigue = sample.ndcgWithFatigue;
+      }
       if (!shown.has(order)) shown.set(order, new Set());
       for (const post of known) shown.get(order)!.add(post);
     }
+    options.onUser?.(user, figures);
     options.onProgress?.((done + 1) / users.length, done + 1);
   }
 

@@ -4,15 +4,17 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { composeService } from '../../src/compose.ts';
-import { readConfig } from '../../src/config.ts';
+import { type Config, readConfig } from '../../src/config.ts';
 import type { SlatePost } from '../../src/contracts.ts';
 import { deadlineIn } from '../../src/deadline.ts';
+import { EMBEDDED_STATE } from '../../src/redis-settings.ts';
 import type { SlateMaker } from '../../src/slate-maker.ts';
 import { buildWorld } from '../demo/build-world.ts';
-import { generateWorld } from '../generate/world.ts';
+import { generateWorld, type World } from '../generate/world.ts';
 import { type FlagValues, integerFlag, runCommand, textFlag } from '../import/command.ts';
 import { startProgress } from '../import/progress.ts';
 import { type DemoLists, evaluateDemo } from './demo-evaluation.ts';
+import { compareUsers, configWithInterests, type FiguresByUser } from './demo-interests.ts';
 import { runFacts } from './run-facts.ts';
 
 const K = 50;
@@ -26,6 +28,7 @@ the nearest-neighbour search alone, of the ranker, and of the slate, next to ran
 
   --posts N --users M --seed S   the world (default 100000, 5000, 1)
   --sample U                     users asked for (default 300)
+  --interests K                  also serve the world with nearest.interests = K; differences paired over the users
   --cache DIR                    where worlds are kept (default .cache/evaluate)
   --json FILE                    write the figures to a file instead of stdout
   --help`;
@@ -35,7 +38,10 @@ export async function runDemoEvaluation(argv: string[]): Promise<void> {
     {
       help: HELP,
       flags: Object.fromEntries(
-        ['posts', 'users', 'seed', 'sample', 'cache'].map((name) => [name, { type: 'string' as const }]),
+        ['posts', 'users', 'seed', 'sample', 'interests', 'cache'].map((name) => [
+          name,
+          { type: 'string' as const },
+        ]),
       ),
       run: evaluateStages,
     },
@@ -47,26 +53,43 @@ async function evaluateStages(flags: FlagValues): Promise<object> {
   const posts = integerFlag(flags, 'posts', 100_000, 2000, 5_000_000);
   const users = integerFlag(flags, 'users', 5000, 10, 1_000_000);
   const seed = integerFlag(flags, 'seed', 1, 0, 2 ** 31);
+  const interests = flags.interests === undefined ? null : integerFlag(flags, 'interests', 0, 0, 4);
   const dataDir = join(textFlag(flags, 'cache') ?? '.cache/evaluate', `demo-${posts}-${users}-${seed}`);
   // Made anew each time: features are read as of now, and a kept world would have aged.
   rmSync(dataDir, { recursive: true, force: true });
   mkdirSync(dataDir, { recursive: true });
   const world = generateWorld({ posts, users, seed, now: Date.now() });
-  const config = readConfig({ ...process.env, DATA_DIR: dataDir, DATABASE_URL: '', REDIS_URL: '' });
+  // Every page is ranked for itself.
+  const embedded = { ...EMBEDDED_STATE, DATABASE_URL: '', SLATE_CACHE_MS: '0' };
+  const config = readConfig({ ...process.env, ...embedded, DATA_DIR: dataDir });
   await buildWorld(world, { dataDir, modelsDir: config.MODELS_DIR, efConstruction: 80 });
+  const sample = integerFlag(flags, 'sample', 300, 1, users);
+  const served = await evaluateServed(world, config, sample);
+  const { models, evaluation, byUser } = served;
+  const report = { ...world.options, models, ...evaluation, run: runFacts() };
+  if (interests === null) return report;
+  const other = configWithInterests(config, dataDir, interests);
+  const compared = await evaluateServed(world, other, sample);
+  return { ...report, interests: { compared: interests, ...compareUsers(world, compared.byUser, byUser) } };
+}
+
+/** The stages of the service that `config` composes over the world's stores. */
+async function evaluateServed(world: World, config: Config, sample: number) {
   const service = await composeService(config, pino({ level: 'warn' }));
   const progress = startProgress('evaluate');
+  const models = new Set<string>();
+  const byUser: FiguresByUser = new Map();
   try {
-    const models = new Set<string>();
     const evaluation = await evaluateDemo({
       world,
-      sample: integerFlag(flags, 'sample', 300, 1, users),
+      sample,
       k: K,
       lists: (userId) => stageLists(service.slates, userId, config.CANDIDATES, config.SLATE_SIZE, models),
+      onUser: (user, figures) => byUser.set(user, figures),
       onProgress: progress.update,
     });
     progress.stop();
-    return { ...world.options, models: [...models], ...evaluation, run: runFacts() };
+    return { models: [...models], evaluation, byUser };
   } finally {
     await service.close();
   }
@@ -100,6 +123,7 @@ async function stageLists(
   const nearestRank = (post: SlatePost) =>
     post.explain!.sources.find(({ source }) => source === 'nearest')?.rank ?? Number.POSITIVE_INFINITY;
   return {
+    candidates: all.posts.map((post) => post.postId),
     ann: firstBy(all.posts, nearestRank),
     ranked: firstBy(all.posts, (post) => post.explain!.rankedPosition),
     slate: served.posts.slice(0, K).map((post) => post.postId),

@@ -24,9 +24,15 @@ export const UNTOUCHED = {
   freshSlots: { every: null },
 };
 
+/**
+ * A mean of the replay's item vectors is not a reader's vector: readers and items have a matrix each, where the towers
+ * share one space. Two interests cost .058 of KuaiRand's recall@1000 there (.752 → .694, standard error .006).
+ */
+const ONE_VECTOR = { nearest: { interests: 0 } };
+
 /** The service's retrieval over a replayed catalogue. */
-export async function replayedRetriever({ table }: ReplayedService, retrieval: unknown): Promise<Retriever> {
-  const config = parseRetrievalConfig(retrieval);
+export async function replayedRetriever({ table }: ReplayedService, retrieval: object): Promise<Retriever> {
+  const config = parseRetrievalConfig({ ...ONE_VECTOR, ...retrieval });
   const { index } = await openIndex(table, null);
   const sources = standardSources(index, new TrendingBoard(config.trending), config);
   return new Retriever(sources, config);
@@ -54,7 +60,7 @@ export class ReplayedPipeline {
   static async open(
     service: ReplayedService,
     modelDir: string,
-    { weights, retrieval }: { weights: ValueWeights; retrieval: unknown },
+    { weights, retrieval }: { weights: ValueWeights; retrieval: object },
   ): Promise<ReplayedPipeline> {
     const retriever = await replayedRetriever(service, retrieval);
     const ranker = await OnnxRanker.open(await loadModelArtifact(modelDir), 'cpu');

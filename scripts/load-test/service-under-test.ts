@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { EMBEDDED_STATE } from '../../src/redis-settings.ts';
 import { startService } from '../bench/service-process.ts';
 import { type ServerStores, startServerStores } from './server-stores.ts';
 
@@ -43,7 +44,10 @@ export async function startServiceUnderTest(options: ServiceOptions): Promise<Se
       DATA_DIR: servers?.dataDir ?? dataDir,
       // Empty counts as absent: an embedded run must not find servers in the caller's environment.
       DATABASE_URL: servers?.databaseUrl ?? '',
+      ...EMBEDDED_STATE,
       REDIS_URL: servers?.redisUrl ?? '',
+      // Every first page is ranked: what the caches save depends on the traffic, which is made up here.
+      SLATE_CACHE_MS: process.env.SLATE_CACHE_MS ?? '0',
       RATE_LIMIT_PER_MINUTE: '0',
       USER_RATE_LIMIT_PER_MINUTE: '0',
       ...(cores === null || process.env.FEED_WORKERS ? {} : { FEED_WORKERS: String(coreCount) }),

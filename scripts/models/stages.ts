@@ -15,12 +15,7 @@ import {
 import { MAIN_RANKER, promotedVersion } from '../../src/ranking/model-registry.ts';
 import { UsageError } from '../import/command.ts';
 import { modelNames, resolveModel, verifyModel } from './model-folder.ts';
-import { textTable } from './tables.ts';
-
-export interface StageAnswer {
-  text: string;
-  figures: object;
-}
+import { type Answer, textTable } from './tables.ts';
 
 /** Puts a version of the ranker in shadow, or in canary with a share of the users. @throws what verifying throws. */
 export async function stageModel(
@@ -28,7 +23,7 @@ export async function stageModel(
   target: string,
   stage: 'shadow' | 'canary',
   share: number,
-): Promise<StageAnswer> {
+): Promise<Answer> {
   if (!target.includes('@')) throw new UsageError(`usage: models ${stage} NAME@V`);
   const ref = await resolveModel(modelsDir, target);
   if (ref.name !== MAIN_RANKER) {
@@ -44,7 +39,7 @@ export async function stageModel(
 }
 
 /** Ends the trial of a model, or goes back to the version before. */
-export async function rollBackModel(modelsDir: string, name: string, reason: string): Promise<StageAnswer> {
+export async function rollBackModel(modelsDir: string, name: string, reason: string): Promise<Answer> {
   const [model, version] = name.split('@');
   if (!(await modelNames(modelsDir)).includes(model)) {
     throw new FeedrankError('not_found', `no model ${model} in ${modelsDir}`);
@@ -59,11 +54,7 @@ export async function rollBackModel(modelsDir: string, name: string, reason: str
 }
 
 /** Publishes the index version before the current one again; a running service swaps to it. */
-export async function rollBackIndex(
-  modelsDir: string,
-  dataDir: string,
-  reason: string,
-): Promise<StageAnswer> {
+export async function rollBackIndex(dataDir: string, reason: string): Promise<Answer> {
   const indexDir = join(dataDir, 'index');
   const current = await currentVersion(indexDir);
   if (current === null) throw new FeedrankError('not_found', `no index is published in ${indexDir}`);
@@ -73,7 +64,7 @@ export async function rollBackIndex(
   }
   await replaceFile(join(indexDir, 'current'), `${before}\n`);
   const entry = { kind: 'index' as const, name: 'index', version: current, from: current, by: 'operator' };
-  await appendHistory(modelsDir, { ...entry, action: 'rolled_back', reason });
+  await appendHistory(dataDir, { ...entry, action: 'rolled_back', reason });
   return {
     text: `index ${current} is rolled back, ${before} is published`,
     figures: { from: current, to: before },
@@ -81,7 +72,7 @@ export async function rollBackIndex(
 }
 
 /** What each model's registry state says; gates and figures of a trial are in GET /admin/models of a replica. */
-export async function modelStatus(modelsDir: string): Promise<StageAnswer> {
+export async function modelStatus(modelsDir: string): Promise<Answer> {
   const { models } = await readRolloutState(modelsDir);
   const figures: Record<string, unknown> = {};
   const rows: string[][] = [];
@@ -102,8 +93,9 @@ export async function modelStatus(modelsDir: string): Promise<StageAnswer> {
   return { text: rows.length > 0 ? textTable(header, rows) : `no models in ${modelsDir}`, figures };
 }
 
-export async function modelHistory(modelsDir: string, limit: number): Promise<StageAnswer> {
-  const history = await readHistory(modelsDir, limit);
+/** `dirs`: the registry, and where the service keeps its data. */
+export async function modelHistory(dirs: readonly string[], limit: number): Promise<Answer> {
+  const history = await readHistory(dirs, limit);
   if (history.length === 0) return { text: 'nothing has happened yet', figures: { history } };
   const rows = history.map((entry) => [
     entry.at.slice(0, 19).replace('T', ' '),

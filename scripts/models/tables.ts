@@ -1,4 +1,10 @@
-// Plain text tables of `npm run models`.
+// What a command of `npm run models` answers, and its plain text tables.
+
+export interface Answer {
+  text: string;
+  /** For --json. */
+  figures: object;
+}
 
 /** Columns as wide as their widest cell; numbers to the right. */
 export function textTable(header: readonly string[], rows: readonly (readonly string[])[]): string {

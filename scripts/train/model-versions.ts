@@ -1,8 +1,9 @@
 // Version numbers of the models folder: the next one, how a new one enters, and which one serves.
-import { mkdir, readFile, rename } from 'node:fs/promises';
+import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeAtomically } from '../../src/ranking/lifecycle/atomic-write.ts';
-import { versionsOf } from '../../src/ranking/model-registry.ts';
+import { promote } from '../../src/ranking/lifecycle/stage-changes.ts';
+import { readCurrent, versionsOf } from '../../src/ranking/model-registry.ts';
 
 /** One above the highest version of all of these, so that what is trained together has one number. */
 export async function nextVersion(modelsDir: string, names: readonly string[]): Promise<string> {
@@ -11,7 +12,10 @@ export async function nextVersion(modelsDir: string, names: readonly string[]): 
   return String(Math.max(0, ...versions.flat().map(Number)) + 1);
 }
 
-/** Takes a finished version out of `staged` into the models folder, and makes it serve where `on`. */
+/**
+ * Takes a finished version out of `staged` into the models folder. Where `on` it is promoted, with the version before as
+ * the way back and a line in the history; else what served goes on serving. A first version serves in any case.
+ */
 export async function registerModel(
   modelsDir: string,
   staged: string,
@@ -20,20 +24,17 @@ export async function registerModel(
   on: boolean,
 ): Promise<void> {
   // Pinned first: without a `current` the new folder would serve as soon as it appears.
-  if (!on) await promote(modelsDir, name, version, on);
+  const before = await pin(modelsDir, name);
   await mkdir(join(modelsDir, name), { recursive: true });
   await rename(join(staged, name, version), join(modelsDir, name, version));
-  if (on) await promote(modelsDir, name, version, on);
+  if (on && before !== null) await promote({ modelsDir, name, by: 'trainer' }, version);
 }
 
-/**
- * Makes a new version the one that serves, or, with `on` false, the one that served before it. Without a `current`
- * file the highest version serves, so the file is written only where that would be another one.
- */
-export async function promote(modelsDir: string, name: string, version: string, on: boolean): Promise<void> {
-  const file = join(modelsDir, name, 'current');
-  const current = await readFile(file, 'utf8').catch(() => null);
-  const before = (await versionsOf(modelsDir, name)).filter((other) => other !== version).at(-1);
-  if (on ? current === null : current !== null || before === undefined) return;
-  await writeAtomically(file, `${on ? version : before}\n`);
+/** Writes down what serves, where only its being the highest says so. null when there is no version. */
+async function pin(modelsDir: string, name: string): Promise<string | null> {
+  const highest = (await versionsOf(modelsDir, name)).at(-1);
+  if (highest === undefined) return null;
+  const current = await readCurrent(modelsDir, name);
+  if (current === null) await writeAtomically(join(modelsDir, name, 'current'), `${highest}\n`);
+  return current ?? highest;
 }

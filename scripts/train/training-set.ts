@@ -55,6 +55,8 @@ export interface TrainingSetOptions {
   /** Share of users whose impressions become rows, by hash; all events are replayed either way. Default 1. */
   userShare?: number;
   maxRows?: number;
+  /** Called for each row, in order, with the impression that it was made from. */
+  onRow?: (impression: EngagementEvent) => void;
   onProgress?: (what: string, done: number, total: number) => void;
 }
 
@@ -239,6 +241,7 @@ class Replay {
       this.#encoder.begin(user, this.#table, { nowMs: at, position });
       this.#encoder.encode(this.#table, this.#rowIndex, 0, 1, this.#writer.next());
       written = this.#writer.add(hash64(userId).lo, row, this.#page(user, at), at);
+      this.#options.onRow?.(event);
     }
     this.#users.show(record, postId, written, at);
     if (written >= 0 && (event.dwellMs ?? 0) >= LONG_DWELL_MS) this.#longDwell(written);

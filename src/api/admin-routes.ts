@@ -1,5 +1,6 @@
 // /admin/models: the rankers' stages, their gates and their history, and the moves between stages. Needs the scope
 // `admin`; while the service is open to everybody, only this machine is answered.
+import { BulkheadRejectedError, bulkhead } from 'cockatiel';
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
@@ -8,6 +9,8 @@ import type { ModelAdmin } from './app-context.ts';
 import { problemResponse } from './response-schemas.ts';
 
 const TAGS = ['operations'];
+/** A move checks a model in a process of its own, and the history is read from disk: never more of it at once. */
+const AT_ONCE = 2;
 const LOOPBACK = /^(::ffff:)?127\.|^::1$/;
 
 const stageRequest = z.strictObject({
@@ -39,6 +42,15 @@ const historyResponse = z.object({
 export function adminRoutes(models: ModelAdmin): FastifyPluginAsyncZod {
   return async (app) => {
     app.addHook('onRequest', async (request) => onlyFromHereWhileOpen(request));
+    const places = bulkhead(AT_ONCE, 0);
+    const inPlace = async <T>(work: () => T | Promise<T>): Promise<T> => {
+      try {
+        return await places.execute(work);
+      } catch (error) {
+        if (!(error instanceof BulkheadRejectedError)) throw error;
+        throw new FeedrankError('overloaded', `${AT_ONCE} requests of /admin are being answered already`);
+      }
+    };
 
     app.get(
       '/admin/models',
@@ -50,7 +62,7 @@ export function adminRoutes(models: ModelAdmin): FastifyPluginAsyncZod {
           response: { 200: statusResponse, default: problemResponse },
         },
       },
-      async () => models.status() as z.infer<typeof statusResponse>,
+      () => inPlace(() => models.status() as z.infer<typeof statusResponse>),
     );
 
     app.get(
@@ -64,7 +76,7 @@ export function adminRoutes(models: ModelAdmin): FastifyPluginAsyncZod {
           response: { 200: historyResponse, default: problemResponse },
         },
       },
-      async ({ query }) => ({ history: (await models.history(query.limit)) as never }),
+      ({ query }) => inPlace(async () => ({ history: (await models.history(query.limit)) as never })),
     );
 
     app.post(
@@ -85,7 +97,7 @@ export function adminRoutes(models: ModelAdmin): FastifyPluginAsyncZod {
         if ((body.action === 'canary') !== (body.share !== undefined)) {
           throw invalid('share', 'belongs to a canary, and a canary needs it');
         }
-        return (await models.move(body)) as z.infer<typeof statusResponse>;
+        return inPlace(async () => (await models.move(body)) as z.infer<typeof statusResponse>);
       },
     );
   };

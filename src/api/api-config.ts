@@ -17,6 +17,8 @@ export const apiConfigSchema = z.strictObject({
   sessionTtlMs: ms(1000, 86_400_000).default(30 * 60_000),
   /** Time one feed page has in all. */
   feedDeadlineMs: ms(10, 60_000).default(300),
+  /** At most so much of it goes into the texts of a page's posts; without them the page is answered all the same. */
+  textsWaitMs: ms(1, 60_000).default(100),
   /** Time a write or a look-up has in all. */
   ingestDeadlineMs: ms(100, 120_000).default(5000),
   /** How long the answer to an Idempotency-Key is kept. */
@@ -44,7 +46,7 @@ export const apiConfigSchema = z.strictObject({
   trustProxy: z.array(z.string().min(1)).default([]),
   /** Whether /docs is served. */
   docs: z.boolean().default(true),
-  /** Posts whose text is kept in memory. */
+  /** Posts whose text is kept in memory, and a quarter as many ids without a post. */
   postCacheSize: count(0, 10_000_000).default(20_000),
   /** Serving records that wait for the store; more are lost, and counted. */
   servingLogQueue: count(1, 1_000_000).default(10_000),

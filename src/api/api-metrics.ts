@@ -1,5 +1,6 @@
 // Metrics of the HTTP layer, on the process's registry.
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { cacheRequests } from '../cache-outcome.ts';
 
 export interface ApiMetrics {
   requestSeconds: Histogram<'route' | 'method' | 'status'>;
@@ -14,6 +15,7 @@ export interface ApiMetrics {
   authRefusals: Counter<'reason'>;
   rateLimited: Counter<'limit'>;
   limitFallbacks: Counter;
+  cacheRequests: Counter<'cache' | 'outcome'>;
   /** Names a queue whose length is read when metrics are asked for. */
   watchQueue(queue: string, length: () => number): void;
 }
@@ -101,6 +103,7 @@ export function createApiMetrics(registry: Registry): ApiMetrics {
       help: 'Rate-limit counts taken by this replica alone because the shared counter did not answer.',
       registers,
     }),
+    cacheRequests: cacheRequests(registry),
     watchQueue: (queue, length) => queues.set(queue, length),
   };
 }

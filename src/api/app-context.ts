@@ -3,6 +3,7 @@
 import type { FastifyBaseLogger } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { Admission, Priority } from '../admission.ts';
+import type { CacheOutcome } from '../cache-outcome.ts';
 import type {
   Change,
   Edge,
@@ -18,6 +19,7 @@ import type {
   UserStore,
 } from '../contracts.ts';
 import type { Deadline } from '../deadline.ts';
+import type { NewPostsCount, NewPostsQuery } from '../new-posts.ts';
 import type { ApiConfig } from './api-config.ts';
 import type { Authenticator } from './auth/authenticator.ts';
 import type { Draining } from './draining.ts';
@@ -39,9 +41,23 @@ export interface SlateRequest {
   quality?: number;
   /** Which requests go first where they wait for a worker; default interactive. */
   priority?: Priority;
+  /** Aborted when nobody waits for the answer any more: the slate need not be made. */
+  signal?: AbortSignal;
+  /** Told of the user before the posts are looked for, unless no store knew; what fails afterwards holds to it too. */
+  onReader?(reader: KnownReader): void;
+}
+
+/** What decides which posts a user may see at all, as of now. */
+export interface KnownReader {
+  edges: Edge[];
+  /** hash64 pairs. */
+  seen: Uint32Array;
+  showSensitive: boolean;
 }
 
 export interface SlateResult extends FeedAnswer {
+  /** Whether it was made for this request; absent: it was. */
+  cache?: CacheOutcome;
   /** Version of the user state that was read. */
   userVersion: number;
   embeddingKind: PackedUser['embeddingKind'];
@@ -74,6 +90,10 @@ export interface CatalogueView {
   find(postId: string): CatalogueEntry | null;
   /** The last rung of the ladder: servable posts by recent engagement, then the newest; at most `limit`. */
   trending(limit: number): string[];
+  /** Posts that wait for a user. */
+  countNew(query: NewPostsQuery): NewPostsCount;
+  /** Whether what others wrote in the last seconds may be missing here. */
+  isStale(): boolean;
   /** Nearest servable posts, without the post itself, nearest first. null when the post has no vector here. */
   similar(
     postId: string,
@@ -98,6 +118,8 @@ export interface Readiness {
 
 export interface Stores {
   posts: PostStore;
+  /** Contents of posts for pages; absent: `posts`. */
+  texts?: Pick<PostStore, 'getPosts'>;
   users: UserStore;
   events: EventStore;
   state: StateStore;

@@ -25,6 +25,7 @@ import { ingestRoutes } from './ingest-routes.ts';
 import { parseJsonBodies } from './json-body.ts';
 import { LastGoodSlates } from './last-good-slates.ts';
 import { type LimitEvents, limitAddresses } from './limits.ts';
+import { newPostsRoute } from './new-posts-route.ts';
 import { describeRoutes, serveDocs } from './openapi.ts';
 import { opsRoutes } from './ops-routes.ts';
 import { PostCache } from './post-cache.ts';
@@ -134,7 +135,9 @@ function routesOf(
   const gate = new IngestGate(config.ingestConcurrency, config.ingestQueue);
   metrics.watchQueue('ingest_items', () => gate.queued);
   const seen = new SeenRecorder(stores.state, clock.now, (posts) => metrics.seenLost.inc(posts));
-  const posts = new PostCache(stores.posts, config.postCacheSize);
+  const posts = new PostCache(stores.texts ?? stores.posts, config.postCacheSize, (outcome, count) =>
+    metrics.cacheRequests.inc({ cache: 'posts', outcome }, count),
+  );
   const lastGood = new LastGoodSlates(catalogue, clock.now);
   const erasures = new RecentErasures();
   const unsubscribe = context.onChange((change) => {
@@ -142,7 +145,12 @@ function routesOf(
     lastGood.onChange(change);
     erasures.onChange(change);
   });
-  const apply = new ApplyAfterCommit(context.applyNow, logger, () => metrics.applyFailures.inc());
+  const apply = new ApplyAfterCommit(
+    context.applyNow,
+    logger,
+    () => metrics.applyFailures.inc(),
+    config.ingestDeadlineMs,
+  );
   const tokens = new TrackingTokens(config.cursorSecret);
   const cursors = new FeedCursors(config.cursorSecret);
   const sessions = new FeedSessions(stores.sessions, config.sessionTtlMs, clock.now);
@@ -164,6 +172,7 @@ function routesOf(
       erasures,
       metrics,
     }),
+    newPostsRoute({ config, clock, catalogue, seen, state: stores.state, users: stores.users }),
     ingestRoutes({
       config,
       clock,

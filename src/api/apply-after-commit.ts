@@ -2,6 +2,7 @@
 // failure here delays and loses nothing.
 import type { FastifyBaseLogger } from 'fastify';
 import type { Change } from '../contracts.ts';
+import { deadlineIn, raceDeadline } from '../deadline.ts';
 import { FeedrankError } from '../errors.ts';
 import type { AppContext } from './app-context.ts';
 
@@ -9,22 +10,26 @@ export class ApplyAfterCommit {
   readonly #applyNow: AppContext['applyNow'];
   readonly #logger: Pick<FastifyBaseLogger, 'error'>;
   readonly #onFailure: () => void;
+  readonly #waitMs: number;
 
+  /** @param waitMs how long an answer is held up for it. */
   constructor(
     applyNow: AppContext['applyNow'],
     logger: Pick<FastifyBaseLogger, 'error'>,
     onFailure: () => void,
+    waitMs: number,
   ) {
     this.#applyNow = applyNow;
     this.#logger = logger;
     this.#onFailure = onFailure;
+    this.#waitMs = waitMs;
   }
 
   /** For what may come into force a moment later: `['apply_delayed']` when it does. */
   async soon(changes: Change[]): Promise<string[]> {
     if (changes.length === 0) return [];
     try {
-      await this.#applyNow(changes);
+      await this.#apply(changes);
       return [];
     } catch (error) {
       // Left to the change feed on purpose: nothing went wrong.
@@ -39,7 +44,7 @@ export class ApplyAfterCommit {
    */
   async before(changes: Change[]): Promise<void> {
     try {
-      await this.#applyNow(changes);
+      await this.#apply(changes);
     } catch (error) {
       this.#failed(error);
       throw new FeedrankError('unavailable', 'stored, but not in force yet; repeat the request', {
@@ -47,6 +52,10 @@ export class ApplyAfterCommit {
         cause: error,
       });
     }
+  }
+
+  #apply(changes: Change[]): Promise<void> {
+    return raceDeadline(this.#applyNow(changes), deadlineIn(this.#waitMs), 'what applies changes');
   }
 
   #failed(error: unknown): void {

@@ -18,14 +18,8 @@ export interface Problem {
   fields: FieldProblem[];
 }
 
-/** These pass: an answer with one of them always says when to come back. */
-const PASSING: ReadonlySet<ErrorCode> = new Set([
-  'overloaded',
-  'unavailable',
-  'timeout',
-  'storage_full',
-  'locked',
-]);
+/** From here on it is a state that passes (503, 504, 507): the answer always says when to come back. */
+const PASSING_STATUS = 503;
 
 const FRAMEWORK_ERRORS: Record<string, (error: FastifyError) => FeedrankError> = {
   FST_ERR_CTP_INVALID_JSON_BODY: () => bodyProblem('is not valid JSON'),
@@ -87,9 +81,10 @@ export function sendProblem(thrown: unknown, request: FastifyRequest, reply: Fas
   const error = asFeedrankError(thrown);
   const problem = problemOf(error, request.id);
   // Refusals for lack of room are counted; to log each would make an overload worse.
-  if (problem.status >= 500 && error.code !== 'overloaded')
+  if (problem.status >= 500 && error.code !== 'overloaded' && !request.socket?.destroyed)
     request.log.error({ err: thrown, code: error.code }, 'request failed');
-  const retryAfter = error.retryAfterSeconds ?? (PASSING.has(error.code) ? comeBackSeconds() : undefined);
+  const retryAfter =
+    error.retryAfterSeconds ?? (problem.status >= PASSING_STATUS ? comeBackSeconds() : undefined);
   if (retryAfter !== undefined) reply.header('retry-after', String(Math.max(1, Math.ceil(retryAfter))));
   reply.header('x-request-id', request.id);
   reply.header('cache-control', 'no-store');

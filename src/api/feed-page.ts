@@ -1,6 +1,7 @@
 // One page of a feed: what was asked for and what it became. Filled by feed-pages.ts, answered by feed-route.ts.
 import type { Priority } from '../admission.ts';
-import type { ExplorationRecord, FeedAnswer, Post, Stage } from '../contracts.ts';
+import type { CacheOutcome } from '../cache-outcome.ts';
+import type { ExplorationRecord, FeatureRecord, FeedAnswer, Post, Stage } from '../contracts.ts';
 import type { RemovalReason } from '../vocabulary.ts';
 import { NO_FACTS, type SlateFacts, type SnapshotEntry } from './feed-snapshot.ts';
 
@@ -15,6 +16,7 @@ export interface PageRequest {
   /** As in SlateRequest. */
   quality?: number;
   priority?: Priority;
+  signal?: AbortSignal;
 }
 
 export interface PagedPost {
@@ -33,11 +35,15 @@ export interface FeedPage {
   degraded: string[];
   stageMs: Partial<Record<Stage, number>>;
   counts: FeedAnswer['counts'] | undefined;
+  /** What the cache of slates did for the page's first slate; `snapshot`: the page was cut from the feed's own. */
+  cache: CacheOutcome | 'snapshot' | 'none';
   /** Slates that were asked for. */
   slates: number;
   dropped: { postId: string; reason: RemovalReason }[];
   /** Where this page begins an explored feed. */
   exploration?: ExplorationRecord;
+  /** Where this page begins a feed whose request was sampled. */
+  features?: FeatureRecord;
 }
 
 export function emptyPage(): FeedPage {
@@ -48,6 +54,7 @@ export function emptyPage(): FeedPage {
     degraded: [],
     stageMs: {},
     counts: undefined,
+    cache: 'snapshot',
     slates: 0,
     dropped: [],
   };

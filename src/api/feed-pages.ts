@@ -3,7 +3,7 @@
 import type { Deadline } from '../deadline.ts';
 import { hash32, hash64, packHashes } from '../hashing.ts';
 import type { ApiConfig } from './api-config.ts';
-import type { CatalogueView, Ranker } from './app-context.ts';
+import type { CatalogueView, KnownReader, Ranker } from './app-context.ts';
 import { type CursorScope, expiredCursor, type FeedCursors } from './feed-cursor.ts';
 import { emptyPage, type FeedPage, type PageRequest } from './feed-page.ts';
 import type { FeedSessions } from './feed-sessions.ts';
@@ -27,6 +27,9 @@ const MAX_SLATES_A_PAGE = 3;
 const RANKER_SHARE = 0.8;
 /** Of what is then left, the stores' share on the way to the last rungs: those hold without them. */
 const RECALL_SHARE = 0.5;
+/** Shares of what is left that the user's edges may take on later pages, and the texts of a page's posts. */
+const EDGES_SHARE = 0.4;
+const TEXTS_SHARE = 0.4;
 /** Posts one feed can go through: 8 bytes each in its snapshot. */
 const MAX_FEED_POSTS = 50_000;
 
@@ -40,7 +43,7 @@ interface Walk {
 }
 
 export interface FeedPagesParts {
-  config: Pick<ApiConfig, 'slateSize' | 'exploreShare'>;
+  config: Pick<ApiConfig, 'slateSize' | 'exploreShare' | 'textsWaitMs'>;
   clock: { now(): number };
   ranker: Ranker;
   catalogue: Pick<CatalogueView, 'find'>;
@@ -107,7 +110,7 @@ export class FeedPages {
     if (cursor.kind === 'carried') return { walk: this.#emptyWalk(cursor.delivered), position };
     const [loaded, current] = await Promise.all([
       sessions.load(cursor.snapshotId, request.userId, deadline),
-      edges.read(request.userId, deadline),
+      edges.read(request.userId, deadline.within(deadline.remainingMs() * EDGES_SHARE)),
     ]);
     if (loaded.status === 'gone') throw expiredCursor();
     if (loaded.status === 'unavailable') {
@@ -148,9 +151,10 @@ export class FeedPages {
   }
 
   async #read(ids: string[], page: FeedPage, deadline: Deadline): Promise<ReadPost[]> {
-    const { posts } = this.#parts;
+    const { posts, config } = this.#parts;
+    const share = deadline.within(Math.min(config.textsWaitMs, deadline.remainingMs() * TEXTS_SHARE));
     try {
-      return await posts.getPosts(ids, deadline);
+      return await posts.getPosts(ids, share, true);
     } catch {
       page.degraded.push('post_store_unavailable');
       return posts.peek(ids).map((post) => post ?? undefined);
@@ -179,6 +183,7 @@ export class FeedPages {
     let facts: SlateFacts;
     let entries: SnapshotEntry[];
     let reader: Pick<PageReader, 'edges' | 'showSensitive'>;
+    let known: KnownReader | null = null;
     let complete = true;
     try {
       const slate = await ranker.slate(
@@ -191,6 +196,10 @@ export class FeedPages {
           explore,
           quality: request.quality,
           priority: request.priority,
+          signal: request.signal,
+          onReader(reader) {
+            known = reader;
+          },
           ...(snapshot === NO_SNAPSHOT ? {} : { model: snapshot.facts.model }),
         },
         deadline.within(deadline.remainingMs() * RANKER_SHARE),
@@ -198,20 +207,24 @@ export class FeedPages {
       facts = factsOf(slate, explore);
       entries = onlyNew(slate.posts, joinPairs(exclude, unconfirmed));
       reader = { edges: slate.edges, showSensitive: null };
+      if (page.cache === 'snapshot') page.cache = slate.cache ?? 'miss';
       page.stageMs = slate.stageMs;
       page.counts = slate.counts;
       page.dropped.push(...(slate.dropped ?? []));
       if (walk.snapshot === NO_SNAPSHOT) {
         lastGood.keep(request.userId, facts, slate);
         if (slate.exploration) page.exploration = slate.exploration;
+        if (slate.features) page.features = slate.features;
       }
-    } catch {
+    } catch (error) {
+      if (request.signal?.aborted) throw error;
       complete = false;
+      page.cache = 'none';
       const share = deadline.within(deadline.remainingMs() * RECALL_SHARE);
-      const user = await this.#parts.edges.read(request.userId, share);
+      const user: KnownReader | null = known ?? (await this.#parts.edges.read(request.userId, share));
       if (user === null) page.degraded.push('user_edges_unavailable');
-      const known = joinPairs(user?.seen ?? new Uint32Array(0), unconfirmed);
-      const recalled = lastGood.recall(request.userId, config.slateSize, exclude, known);
+      const seenPosts = joinPairs(user?.seen ?? new Uint32Array(0), unconfirmed);
+      const recalled = lastGood.recall(request.userId, config.slateSize, exclude, seenPosts);
       ({ facts, entries } = recalled);
       const edges = user?.edges ?? recalled.edges ?? snapshot.edges;
       // No pipeline chose these posts: what is not known of the user is taken as refused.
@@ -238,7 +251,7 @@ export class FeedPages {
     const { snapshot, offset, stored } = walk;
     if (stored) {
       const { id: snapshotId, bytes } = stored;
-      const expiresAtMs = await sessions.renew(snapshotId, bytes, stored.expiresAtMs, deadline);
+      const expiresAtMs = await sessions.renew(scope.userId, snapshotId, bytes, stored.expiresAtMs, deadline);
       return cursors.seal({ kind: 'snapshot', expiresAtMs, position, snapshotId, offset }, scope);
     }
     const expiresAtMs = sessions.expiryFromNow();

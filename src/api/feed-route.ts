@@ -46,6 +46,11 @@ export function feedRoute(parts: FeedRouteParts): FastifyPluginAsyncZod {
           admission.refuseWhenFull(requestPriority(query.priority, headers)),
         schema: {
           summary: 'A page of the user’s feed',
+          description:
+            'Without a cursor a feed begins: with the posts made since, and without what was delivered before. The ' +
+            'header `X-Cache` says where its slate came from: `miss` or `bypass` (ranked now), `hit` or `joined` (what is ' +
+            'left of a slate of a moment ago, or one made for another request at once), `snapshot` (the feed’s own, on ' +
+            'later pages), `none` (no ranking was to be had).',
           tags: ['feed'],
           params: userParams,
           querystring: feedQuery(config.defaultLimit, config.maxLimit),
@@ -58,10 +63,12 @@ export function feedRoute(parts: FeedRouteParts): FastifyPluginAsyncZod {
         const { limit, cursor, exclude = [], explain } = request.query;
         const deadline = deadlineIn(config.feedDeadlineMs, clock.now);
         const priority = requestPriority(request.query.priority, request.headers);
-        const asked = { requestId: request.id, userId, limit, cursor, exclude, explain: EXPLAIN[explain] };
+        const { id: requestId, signal } = request;
+        const asked = { requestId, userId, limit, cursor, exclude, explain: EXPLAIN[explain], signal };
         const page = await admission.run(priority, async (grant) => {
           const page = await pages.page({ ...asked, priority, quality: grant.quality }, deadline);
-          if (page.slates > 0) grant.outcome = wasRanked(page) ? 'measured' : 'missed';
+          const isMade = page.cache !== 'hit' && page.cache !== 'joined';
+          if (page.slates > 0 && isMade) grant.outcome = wasRanked(page) ? 'measured' : 'missed';
           return page;
         });
         const served = page.posts.map((paged) => servedPost(paged, userId, request.id, tokens));
@@ -78,6 +85,7 @@ export function feedRoute(parts: FeedRouteParts): FastifyPluginAsyncZod {
         for (const cause of page.degraded) metrics.pageDegraded.inc({ cause });
         for (const post of served) for (const source of post.sources) metrics.postsServed.inc({ source });
         reply.header('cache-control', 'private, no-store');
+        reply.header('x-cache', page.cache);
         reply.header('server-timing', serverTiming(page.stageMs));
         return answerOf(page, served, { requestId: request.id, userId, at, explain: EXPLAIN[explain] });
       },
@@ -134,9 +142,9 @@ function servingRecord(
   at: number,
 ): ServingRecord {
   const { model, index, rules, explored, watermark } = page.facts;
-  const { degraded, exploration } = page;
+  const { degraded, exploration, features } = page;
   const record = { requestId, userId, at, model, index, rules, explored, degraded, watermark, posts };
-  return exploration ? { ...record, exploration } : record;
+  return { ...record, ...(exploration ? { exploration } : {}), ...(features ? { features } : {}) };
 }
 
 function answerOf(

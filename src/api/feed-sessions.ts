@@ -6,8 +6,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { SessionStore } from '../contracts.ts';
 import { type Deadline, deadlineIn, raceDeadline } from '../deadline.ts';
 import { hash64 } from '../hashing.ts';
+import { LruMap } from '../lru-map.ts';
 import { decodeSnapshot, encodeSnapshot, type FeedSnapshot } from './feed-snapshot.ts';
-import { LruMap } from './lru-map.ts';
 
 /** A feed that goes on longer than this starts again; erasure marks outlive every session. */
 const MAX_SESSION_MS = 12 * 3_600_000;
@@ -51,7 +51,7 @@ export class FeedSessions {
         ? [known, null]
         : await raceDeadline(
             Promise.all([
-              this.#store.get(snapshotKey(snapshotId), within),
+              this.#store.get(snapshotKey(userId, snapshotId), within),
               this.#store.get(erasureKey(userId), within),
             ]),
             within,
@@ -72,7 +72,7 @@ export class FeedSessions {
     const id = randomBytes(16).toString('base64url');
     const bytes = encodeSnapshot(snapshot);
     this.#unconfirmed.set(id, { userId, bytes });
-    const write = this.#put(id, bytes, deadlineIn(WRITE_MS));
+    const write = this.#put(userId, id, bytes, deadlineIn(WRITE_MS));
     void write.then((stored) => {
       this.#failing = !stored;
       if (stored) this.#unconfirmed.delete(id);
@@ -88,6 +88,7 @@ export class FeedSessions {
 
   /** Starts a stored snapshot's time anew once half of it is over. When it expires, then. */
   async renew(
+    userId: string,
     snapshotId: string,
     bytes: Uint8Array,
     expiresAtMs: number,
@@ -96,7 +97,7 @@ export class FeedSessions {
     if (expiresAtMs - this.#now() > this.#ttlMs / 2) return expiresAtMs;
     const renewed = this.expiryFromNow();
     const within = deadline.within(deadline.remainingMs() * WRITE_SHARE);
-    return (await this.#put(snapshotId, bytes, within)) ? renewed : expiresAtMs;
+    return (await this.#put(userId, snapshotId, bytes, within)) ? renewed : expiresAtMs;
   }
 
   /** From now on no session that this user has begun is answered. */
@@ -109,9 +110,9 @@ export class FeedSessions {
     await this.#store.set(erasureKey(userId), mark, ERASURE_MARK_MS, deadline);
   }
 
-  async #put(id: string, bytes: Uint8Array, deadline: Deadline): Promise<boolean> {
+  async #put(userId: string, id: string, bytes: Uint8Array, deadline: Deadline): Promise<boolean> {
     try {
-      const write = this.#store.set(snapshotKey(id), bytes, this.#ttlMs, deadline);
+      const write = this.#store.set(snapshotKey(userId, id), bytes, this.#ttlMs, deadline);
       await raceDeadline(write, deadline, 'the session store');
       return true;
     } catch {
@@ -120,10 +121,12 @@ export class FeedSessions {
   }
 }
 
-function snapshotKey(id: string): string {
-  return `feed:${id}`;
+/** The braces put it beside the user's state, into one slot of a Redis Cluster. */
+function snapshotKey(userId: string, id: string): string {
+  return `{u:${userId}}:feed:${id}`;
 }
 
+/** Outlives the user by a day: it does not name them. */
 function erasureKey(userId: string): string {
   const { lo, hi } = hash64(userId);
   return `erased:${hi.toString(16)}-${lo.toString(16)}`;

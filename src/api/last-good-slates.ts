@@ -3,10 +3,10 @@
 
 import type { Change, Edge } from '../contracts.ts';
 import { hash64 } from '../hashing.ts';
+import { LruMap } from '../lru-map.ts';
 import type { CatalogueView, SlateResult } from './app-context.ts';
 import type { SlateFacts, SnapshotEntry } from './feed-snapshot.ts';
 import { hashKey, hashSet } from './hash-pairs.ts';
-import { LruMap } from './lru-map.ts';
 
 /** About 12 kB each. */
 const USERS = 1000;
@@ -22,10 +22,10 @@ interface LastGood {
 
 export class LastGoodSlates {
   readonly #slates = new LruMap<LastGood>(USERS);
-  readonly #catalogue: Pick<CatalogueView, 'trending'>;
+  readonly #catalogue: Pick<CatalogueView, 'trending' | 'isStale'>;
   readonly #now: () => number;
 
-  constructor(catalogue: Pick<CatalogueView, 'trending'>, now: () => number) {
+  constructor(catalogue: Pick<CatalogueView, 'trending' | 'isStale'>, now: () => number) {
     this.#catalogue = catalogue;
     this.#now = now;
   }
@@ -72,13 +72,14 @@ export class LastGoodSlates {
     const unseen = (entry: { postId: string }) => !seenSet.has(hashKey(hash64(entry.postId)));
     const last = this.#slates.get(userId);
     const edges = last?.edges ?? null;
+    const stale = this.#catalogue.isStale() ? ['changes_stale'] : [];
     if (last && this.#now() - last.atMs <= MAX_AGE_MS) {
       const entries = last.entries.filter((entry) => fresh(entry) && unseen(entry));
       if (entries.length > 0) {
         const facts = {
           ...last.facts,
           explored: false,
-          degraded: ['ranking_unavailable', 'last_good_slate'],
+          degraded: ['ranking_unavailable', 'last_good_slate', ...stale],
         };
         return { facts, entries: entries.slice(0, limit), edges };
       }
@@ -103,7 +104,7 @@ export class LastGoodSlates {
         rules: 'none',
         search: 'none',
         embeddingKind: 'cold',
-        degraded: ['ranking_unavailable', 'trending_only'],
+        degraded: ['ranking_unavailable', 'trending_only', ...stale],
         watermark: '',
         explored: false,
       },

@@ -1,6 +1,6 @@
 // Where rate limits are counted: by a counter that all replicas share, or, without one and while it does not answer,
 // in this replica's memory. Never fails. Called by @fastify/rate-limit as its store.
-import { LruMap } from './lru-map.ts';
+import { LruMap } from '../lru-map.ts';
 
 /** Implemented on Redis. */
 export interface SharedCounter {

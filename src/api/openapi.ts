@@ -8,6 +8,10 @@ import { accessOf, isOpen, type RouteAccess } from './auth/route-access.ts';
 import { ERROR_CATALOGUE } from './error-catalogue.ts';
 import { problemResponse } from './response-schemas.ts';
 
+const ERRORS_TEXT =
+  'Errors are application/problem+json; `code` is stable. 429, 503, 504 and 507 come with the header `Retry-After`: ' +
+  'the seconds after which to try again.';
+
 /** Scripts and styles of the pages come from here alone; the page's own scripts are files, its styles inline too. */
 const PAGES_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
@@ -21,7 +25,7 @@ export function describeRoutes(app: FastifyInstance): void {
       info: {
         title: 'feedrank',
         version: '1',
-        description: `Personal feeds from millions of posts.\n\nErrors are application/problem+json; \`code\` is stable:\n\n${errorTable()}`,
+        description: `Personal feeds from millions of posts.\n\n${ERRORS_TEXT}\n\n${errorTable()}`,
       },
       components: {
         securitySchemes: {
@@ -71,7 +75,8 @@ function described(schema: FastifySchema, access: RouteAccess, route: RouteOptio
     ? []
     : [{ bearer: [...access.scopes] }, { apiKey: [...access.scopes] }];
   const scopes = isOpen(access) ? 'Open to everybody.' : `Scope: ${access.scopes.join(' or ')}.`;
-  return { description: scopes, security, response: { ...problems, ...(schema.response as object) } };
+  const description = [schema.description, scopes].filter(Boolean).join('\n\n');
+  return { description, security, response: { ...problems, ...(schema.response as object) } };
 }
 
 function errorTable(): string {

@@ -1,6 +1,6 @@
 // Whether a user was erased while a request of theirs was being worked on: such a request writes nothing any more.
 import type { Change } from '../contracts.ts';
-import { LruMap } from './lru-map.ts';
+import { LruMap } from '../lru-map.ts';
 
 /** Erasures remembered: more than can happen during one request. */
 const REMEMBERED = 10_000;

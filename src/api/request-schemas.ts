@@ -62,6 +62,15 @@ export function feedQuery(defaultLimit: number, maxLimit: number) {
   });
 }
 
+export const newPostsQuery = z.strictObject({
+  since: z.coerce
+    .number({ error: 'must be unix milliseconds' })
+    .int('must be unix milliseconds')
+    .min(1, 'must be unix milliseconds')
+    .max(DOMAIN_LIMITS.timeEndMs, 'must be unix milliseconds')
+    .describe('`generatedAt` of the page that the user reads: posts made later are counted.'),
+});
+
 export function postsBody(maxBatch: number) {
   return z.strictObject({ posts: z.array(postSchema).min(1).max(maxBatch) });
 }

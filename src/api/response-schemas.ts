@@ -90,6 +90,19 @@ export const feedResponse = z.strictObject({
 });
 export type FeedResponse = z.infer<typeof feedResponse>;
 
+export const newPostsResponse = z.strictObject({
+  requestId,
+  userId: z.string(),
+  since: unixMs,
+  checkedAt: unixMs,
+  count: z.number().int().describe('Posts that wait, as far as they were counted.'),
+  following: z.number().int().describe('Those of them whose author the user follows.'),
+  more: z.boolean().describe('True when there may be more than `count`.'),
+  degraded: z
+    .array(z.string())
+    .describe('`user_state_unavailable`: counted without blocks, mutes and seen posts.'),
+});
+
 export const itemResultSchema = z.strictObject({
   index: z.number().int().describe('Position in the request.'),
   id: z.string().nullable(),

@@ -1,18 +1,12 @@
 // A user's follows, blocks and mutes as of now: from the online state where it is complete, else from the truth.
-import type { Edge, StateStore, UserStore } from '../contracts.ts';
+import type { StateStore, UserStore } from '../contracts.ts';
 import { type Deadline, raceDeadline } from '../deadline.ts';
+import type { KnownReader } from './app-context.ts';
 
 /** The state store's share of the time before the SQL store is asked. */
 const STATE_SHARE = 0.3;
 /** No tower has this name: the state comes without its vector. */
 const NO_TOWER = '';
-
-export interface KnownReader {
-  edges: Edge[];
-  /** hash64 pairs. */
-  seen: Uint32Array;
-  showSensitive: boolean;
-}
 
 export class UserEdges {
   readonly #state: Pick<StateStore, 'getState'>;

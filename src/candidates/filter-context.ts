@@ -32,7 +32,7 @@ export class FilterContexts {
   readonly #words = new Uint8Array(0x10000);
   readonly #languages = new Uint8Array(0x100);
 
-  make(query: FeedQuery, catalogue: Catalogue, window: AgeWindow): FilterContext {
+  make(query: Pick<FeedQuery, 'user' | 'exclude'>, catalogue: Catalogue, window: AgeWindow): FilterContext {
     const { user } = query;
     this.#seen.reset((user.seen.length + user.historyKeys.length) / 2);
     this.#seen.addAll(user.seen);

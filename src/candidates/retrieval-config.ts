@@ -27,6 +27,16 @@ const retrievalConfigSchema = z.strictObject({
     .nullable()
     .default(720)
     .describe('older posts are left out unless too few remain; null = any age'),
+  nearest: z
+    .strictObject({
+      interests: count(
+        2,
+        4,
+        'groups of the history whose means are searched beside the user vector; 0 = none',
+      ),
+      userShare: z.number().min(0.05).max(1).default(0.5).describe('of the quota, kept for the user vector'),
+    })
+    .prefault({}),
   following: z
     .strictObject({
       maxAuthors: count(5000, 100_000, 'authors looked at in one request; more are sampled by the seed'),

@@ -35,7 +35,9 @@ export function standardSources(
   graph: ItemGraph | null = null,
 ): CandidateSource[] {
   return [
-    ...(index ? [new NearestSource(index), new SimilarSource(index, config.similar, graph)] : []),
+    ...(index
+      ? [new NearestSource(index, config.nearest), new SimilarSource(index, config.similar, graph)]
+      : []),
     new FollowingSource(config.following),
     new TrendingSource(board, config.trending.topicBoost),
     new FreshSource(config.fresh),

@@ -2,7 +2,7 @@
 // that the same users engaged with, then the newest ones nearest to its vector; a post without such users has only
 // the latter.
 import type { Catalogue, FeedQuery, Hits, VectorIndex } from '../contracts.ts';
-import { ENGAGEMENT_CODES } from '../vocabulary.ts';
+import { engagedRows } from './engaged-rows.ts';
 import { MAX_HITS } from './index/table-layout.ts';
 import type { ItemGraph } from './item-graph.ts';
 import type { RetrievalConfig } from './retrieval-config.ts';
@@ -25,7 +25,7 @@ export class SimilarSource implements CandidateSource {
 
   retrieve(query: FeedQuery, catalogue: Catalogue, window: AgeWindow, quota: number, out: Hits): void {
     resetHits(out, quota);
-    const seeds = this.#seeds(query, catalogue);
+    const seeds = engagedRows(query.user, catalogue, this.#config.seeds);
     if (seeds.length === 0 || quota <= 0) return;
     // A graph answers for 50 neighbours no cheaper than for 1000, a scan of the newest rows does. Row 0 is given up
     // so that it is a scan for every index.
@@ -66,19 +66,6 @@ export class SimilarSource implements CandidateSource {
       out.rows[out.size] = items[i];
       out.similarity[out.size++] = weights[i];
     }
-  }
-
-  /** Rows of the last distinct posts the user liked, newest first. */
-  #seeds(query: FeedQuery, catalogue: Catalogue): number[] {
-    const { historyKeys, historyTypes } = query.user;
-    const seeds: number[] = [];
-    for (let i = 0; i < historyTypes.length && seeds.length < this.#config.seeds; i++) {
-      const type = historyTypes[i];
-      if (type === ENGAGEMENT_CODES.none || type === ENGAGEMENT_CODES.negative) continue;
-      const row = catalogue.rowOf(historyKeys[2 * i], historyKeys[2 * i + 1]);
-      if (row >= 0 && !seeds.includes(row)) seeds.push(row);
-    }
-    return seeds;
   }
 }
 

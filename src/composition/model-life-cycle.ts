@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { FastifyBaseLogger } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { CatalogueView } from '../api/app-context.ts';
-import type { Config } from '../config.ts';
+import { type Config, rolloutMode } from '../config.ts';
 import { messageOf } from '../errors.ts';
 import { ExperimentsFile } from '../experiments-file.ts';
 import { ModelChoices } from '../model-choice.ts';
@@ -53,7 +53,8 @@ export function composeModelLifeCycle(config: Config, parts: ModelLifeCycleParts
   });
   const rollout = new ModelRollout({
     modelsDir: config.MODELS_DIR,
-    mode: config.MODEL_ROLLOUT ?? (config.PROFILE === 'production' ? 'auto' : 'manual'),
+    dataDir: config.DATA_DIR,
+    mode: rolloutMode(config),
     config: readRolloutConfig(config.ROLLOUT_FILE),
     models,
     choices,

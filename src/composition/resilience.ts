@@ -4,7 +4,7 @@ import { Admission } from '../admission.ts';
 import type { Config } from '../config.ts';
 import type { WorkerPool } from '../pool.ts';
 import { createResilienceMetrics } from '../resilience/resilience-metrics.ts';
-import { createPolicies, type Policies } from '../resilience.ts';
+import { createPolicies, type Policies, type Policy } from '../resilience.ts';
 
 export interface Resilience {
   policies: Policies;
@@ -47,12 +47,11 @@ export function openResilience(config: Config, registry: Registry): Resilience {
       metrics.watch({ policies, admission, pool });
     },
     problems() {
-      const problems = [policies.state.trouble, policies.sql.trouble].filter((trouble) => trouble !== null);
+      const problems = Object.values(policies).flatMap(({ trouble }: Policy) => trouble ?? []);
       return hanging() > 0 ? [...problems, `${hanging()} feed workers hang`] : problems;
     },
     close() {
-      policies.state.close();
-      policies.sql.close();
+      for (const policy of Object.values(policies)) policy.close();
     },
   };
 }

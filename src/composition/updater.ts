@@ -31,6 +31,8 @@ import { createUpdaterMetrics } from './updater-metrics.ts';
 
 const TIMEOUT_MS = 10_000;
 const RETRY_MS = 1_000;
+/** As in the serving process. */
+const CONNECT_MS = 2000;
 
 type Log = (level: 'info' | 'warn' | 'error', details: Record<string, unknown>, message: string) => void;
 
@@ -59,7 +61,12 @@ export async function startUpdater(config: Config, log: Log): Promise<RunningUpd
   const lagMs = () => (leads ? Math.max(0, Date.now() - completeAtMs) : 0);
   const metrics = createUpdaterMetrics(() => ({ leads, lagMs: lagMs() }), config.CHANGES_LAG_ALERT_MS);
   try {
-    const sql = await openSqlStore({ databaseUrl, dataDir: config.DATA_DIR, poolSize: config.DATABASE_POOL });
+    const sql = await openSqlStore({
+      databaseUrl,
+      dataDir: config.DATA_DIR,
+      poolSize: config.DATABASE_POOL,
+      connectTimeoutMs: CONNECT_MS,
+    });
     closers.push(() => sql.close());
     closers.push(startUpkeep(config, sql, log));
     const state = await openStateStore({ redis, dataDir: config.DATA_DIR });

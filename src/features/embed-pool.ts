@@ -1,5 +1,5 @@
 // Embed workers on the main thread's side: new posts and changed users become vectors without blocking the loop.
-// A worker is never terminated inside a run; one that dies rejects its jobs and is replaced.
+// A worker is never terminated inside a run; one that dies or hangs rejects its job and is replaced.
 import { Worker } from 'node:worker_threads';
 import { FeedrankError } from '../errors.ts';
 import type { EmbedRequest, EmbedResponse, EmbedWorkerData } from './embed-worker.ts';
@@ -13,6 +13,8 @@ export interface EmbedPoolOptions extends EmbedWorkerData {
   onWorkerExit?: (error: Error) => void;
   /** Wait before a dead worker is replaced, times the deaths in a row. */
   respawnDelayMs?: number;
+  /** A job unanswered for so long is rejected, and its worker replaced. Default HANG_MS. */
+  hangMs?: number;
   /** Entry of the workers, when it is not embed-worker.ts. */
   script?: URL;
 }
@@ -31,7 +33,9 @@ interface Member {
   worker: Worker;
   ready: boolean;
   job: Job | undefined;
+  timer: NodeJS.Timeout | undefined;
   exited: Promise<void>;
+  markExited(): void;
 }
 
 /** Rows a job: a large request spreads over the workers, and a small one waits for at most one such job. */
@@ -40,6 +44,10 @@ const QUEUE_LIMIT = 4096;
 /** Deaths in a row, without an answer between them, after which a worker is not replaced any more. */
 const MAX_DEATHS = 5;
 const RESPAWN_DELAY_MS = 200;
+/** A job takes some .1 s of a core; also a worker that gets a hundredth of one has answered by then. */
+const HANG_MS = 15_000;
+/** Hung workers, each with its memory, beyond which they are not replaced. */
+const MAX_LOST = 2;
 
 export class EmbedPool {
   dim = 0;
@@ -48,6 +56,8 @@ export class EmbedPool {
   userTower = '';
   readonly #options: EmbedPoolOptions;
   readonly #members = new Set<Member>();
+  /** Workers that hang: nothing is expected of them. */
+  readonly #lost = new Set<Member>();
   /** Users and single posts pass bulk work (imports, re-embedding), which is cut into jobs. */
   readonly #urgent: Job[] = [];
   readonly #bulk: Job[] = [];
@@ -71,6 +81,12 @@ export class EmbedPool {
     if (!refused) return pool;
     await pool.close();
     throw refused.reason;
+  }
+
+  /** What is not in order, for /health/ready; null when nothing is. */
+  get trouble(): string | null {
+    if (this.#dead) return `nothing can be embedded: ${this.#dead.message}`;
+    return this.#lost.size > 0 ? `${this.#lost.size} embed workers hang` : null;
   }
 
   /** `[N, dim]` row-major float32, unit norm. */
@@ -125,6 +141,7 @@ export class EmbedPool {
       try {
         member.worker.postMessage(request);
         member.job = job;
+        member.timer = setTimeout(() => this.#lose(member), this.#options.hangMs ?? HANG_MS);
       } catch (error) {
         job.reject(error as Error);
       }
@@ -137,7 +154,7 @@ export class EmbedPool {
       workerData: { postTowerDir, userTowerDir } satisfies EmbedWorkerData,
     });
     const { promise: exited, resolve: markExited } = Promise.withResolvers<void>();
-    const member: Member = { worker, ready: false, job: undefined, exited };
+    const member: Member = { worker, ready: false, job: undefined, timer: undefined, exited, markExited };
     this.#members.add(member);
     return new Promise((resolve, reject) => {
       let cause: Error | undefined;
@@ -151,7 +168,9 @@ export class EmbedPool {
         } else {
           const job = member.job;
           member.job = undefined;
+          clearTimeout(member.timer);
           this.#deaths = 0;
+          if (this.#lost.delete(member)) this.#found(member);
           if (response.kind === 'result') job?.resolve(response.vectors);
           else job?.reject(new FeedrankError('internal', `embedding failed: ${response.error}`));
         }
@@ -161,7 +180,8 @@ export class EmbedPool {
         cause ??= error;
       });
       worker.on('exit', (code) => {
-        this.#members.delete(member);
+        const isReplaced = !this.#members.delete(member) && this.#lost.delete(member);
+        clearTimeout(member.timer);
         const reason = cause?.message ?? `exit code ${code}`;
         const error =
           cause instanceof FeedrankError
@@ -170,9 +190,32 @@ export class EmbedPool {
         member.job?.reject(error);
         reject(error);
         markExited();
-        if (member.ready && !this.#closing) this.#replace(error);
+        if (member.ready && !this.#closing && (!isReplaced || this.#dead)) this.#replace(error);
       });
     });
+  }
+
+  /** Its job hangs: nothing more is expected of it. */
+  #lose(member: Member): void {
+    const error = new FeedrankError('timeout', 'an embed worker hangs');
+    member.job?.reject(error);
+    member.job = undefined;
+    this.#members.delete(member);
+    this.#lost.add(member);
+    member.worker.unref();
+    member.markExited();
+    if (!this.#closing) this.#replace(error);
+  }
+
+  /** A hung worker answered: it ends where another has its place. */
+  #found(member: Member): void {
+    if (this.#closing || !this.#dead) {
+      member.worker.postMessage({ id: 0, kind: 'close' } satisfies EmbedRequest);
+      return;
+    }
+    this.#dead = undefined;
+    member.worker.ref();
+    this.#members.add(member);
   }
 
   #adopt(ready: Extract<EmbedResponse, { kind: 'ready' }>): void {
@@ -186,7 +229,7 @@ export class EmbedPool {
     this.#options.onWorkerExit?.(error);
     this.#deaths++;
     const delayMs = this.#options.respawnDelayMs ?? RESPAWN_DELAY_MS;
-    if (this.#deaths <= MAX_DEATHS) {
+    if (this.#deaths <= MAX_DEATHS && this.#lost.size <= MAX_LOST) {
       setTimeout(() => {
         if (!this.#closing) this.#spawn().catch((refusal: Error) => this.#replace(refusal));
       }, delayMs * this.#deaths);
@@ -204,7 +247,8 @@ export class EmbedPool {
   async #shutDown(): Promise<void> {
     this.#rejectWaiting(closed());
     const members = [...this.#members];
-    for (const { worker } of members) worker.postMessage({ id: 0, kind: 'close' } satisfies EmbedRequest);
+    for (const { worker } of [...members, ...this.#lost])
+      worker.postMessage({ id: 0, kind: 'close' } satisfies EmbedRequest);
     await Promise.all(members.map((member) => member.exited));
   }
 }

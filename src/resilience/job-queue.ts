@@ -59,6 +59,15 @@ export class JobQueue {
     return job;
   }
 
+  /** Rejects the job if it still waits. */
+  remove(job: Job, error: Error): void {
+    const at = this.#jobs.indexOf(job);
+    if (at < 0) return;
+    this.#jobs.splice(at, 1);
+    clearTimeout(job.timer);
+    job.reject(error);
+  }
+
   rejectAll(error: Error): void {
     for (const job of this.#jobs.splice(0)) {
       clearTimeout(job.timer);
@@ -83,7 +92,9 @@ export class JobQueue {
   }
 
   #expire(job: Job): void {
-    this.#jobs.splice(this.#jobs.indexOf(job), 1);
-    job.reject(new FeedrankError('timeout', 'no feed worker was free in time', { retryAfterSeconds: 1 }));
+    this.remove(
+      job,
+      new FeedrankError('timeout', 'no feed worker was free in time', { retryAfterSeconds: 1 }),
+    );
   }
 }

@@ -1,7 +1,7 @@
 // Metrics of breakers, retries, admission and the workers' pool, on the process's registry; compose wires them.
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { type Admission, PRIORITIES, type Priority } from '../admission.ts';
-import type { CallOutcome, Policies } from '../resilience.ts';
+import type { CallOutcome, Policies, Policy } from '../resilience.ts';
 import type { BreakerState } from './breaker.ts';
 
 const STATE_CODES: Readonly<Record<BreakerState, number>> = { closed: 0, half_open: 1, open: 2 };
@@ -66,7 +66,7 @@ function watch(registers: Registry[], read: Parameters<ResilienceMetrics['watch'
     labelNames: ['dependency'],
     registers,
     collect() {
-      for (const { dependency, state } of [policies.state, policies.sql]) {
+      for (const { dependency, state } of Object.values(policies) as Policy[]) {
         breakers.set({ dependency }, STATE_CODES[state]);
       }
     },

@@ -220,7 +220,9 @@ export function stateStoreContract(options: (folder: string) => Partial<StateSto
       const twice = (await store.getState(`${prefix}-5`, TOWER, soon()))!;
       expect(twice.embedding).toEqual(kept(vectorOf(2_005)));
       expect(twice.history).toHaveLength(2);
-      expect((await store.getState(`${prefix}-1999`, TOWER, soon()))?.embedding).toEqual(kept(vectorOf(1_999)));
+      expect((await store.getState(`${prefix}-1999`, TOWER, soon()))?.embedding).toEqual(
+        kept(vectorOf(1_999)),
+      );
     });
 
     it('forgets a user some time after the last write', async () => {

@@ -1,5 +1,5 @@
 // Finds a Redis server without touching the system and starts it, empty, on a free loopback port.
-import { accessSync, constants, copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { accessSync, constants, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,6 +19,10 @@ export interface RedisOptions {
   namespace?: { name: string; address: string };
   /** An RDB file that it starts from; default empty. */
   dump?: string;
+  /** Further settings, `['--cluster-enabled', 'yes']`. */
+  settings?: readonly string[];
+  /** A configuration file's text, where the server has to have one that it can write: Sentinel. */
+  file?: string;
 }
 
 /** The first of: on the PATH, Debian's package unpacked into `cacheDir`. Rejects with the reason. */
@@ -41,7 +45,13 @@ export async function startRedis(cacheDir: string, options: RedisOptions = {}): 
     '',
     '--appendonly',
     'no',
+    ...(options.settings ?? []),
   ];
+  if (options.file !== undefined) {
+    const file = join(dir, 'redis.conf');
+    writeFileSync(file, options.file);
+    args.unshift(file);
+  }
   const remove = () => rmSync(dir, { recursive: true, force: true });
   try {
     const command = inNamespace(options.namespace?.name, program.file, args);

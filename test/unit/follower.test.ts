@@ -1,5 +1,5 @@
 // From which feed a replica reads, with feeds that do as they are told.
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { LiveTable } from '../../src/applier.ts';
 import type { Change, ChangeStream, SqlChangeFeed, StreamRead } from '../../src/contracts.ts';
 import { FeedrankError } from '../../src/errors.ts';
@@ -126,6 +126,31 @@ describe('a follower', () => {
     expect(applied).toEqual(first(9));
   });
 
+  it('does not call itself complete after a long sleep between a read and what the updater says', async () => {
+    const feeds = new Feeds();
+    feeds.leads = true;
+    const { follower } = follow(feeds);
+    await vi.waitFor(() => expect(follower.source).toBe('stream'), 5000);
+    const { read } = feeds.stream;
+    const continued = Promise.withResolvers<void>();
+    const late = Promise.withResolvers<void>();
+    const gates = [continued.promise, late.promise];
+    feeds.stream.read = async (...range) => {
+      const found = await read(...range);
+      await gates.shift();
+      return found;
+    };
+    await vi.waitFor(() => expect(gates).toHaveLength(1));
+    feeds.commit(1);
+    const sleptMs = 600;
+    await new Promise((resolve) => setTimeout(resolve, sleptMs));
+    continued.resolve();
+    await vi.waitFor(() => expect(gates).toHaveLength(0));
+    expect(follower.ageMs).toBeGreaterThanOrEqual(sleptMs);
+    late.resolve();
+    await vi.waitFor(() => expect(follower.ageMs).toBeLessThan(sleptMs));
+  });
+
   it('says once that its changes are not kept any more, and stops', async () => {
     const feeds = new Feeds();
     let expired = 0;
@@ -168,5 +193,23 @@ describe('a follower', () => {
     feeds.visible = feeds.log.length;
     await until(() => new Set(users).size === 14);
     expect([...new Set(users)].sort((a, b) => a - b)).toEqual(first(14));
+  });
+
+  it('is not late because the wall clock was set', async () => {
+    const feeds = new Feeds();
+    feeds.commit(1);
+    feeds.visible = 1;
+    const { follower, applied } = follow(feeds, { stream: null, pollMs: 60_000 });
+    await until(() => applied.length === 1);
+    const clock = vi.spyOn(Date, 'now');
+    try {
+      for (const hours of [1, -1]) {
+        clock.mockReturnValue(performance.timeOrigin + performance.now() + hours * 3_600_000);
+        expect(follower.ageMs).toBeGreaterThanOrEqual(0);
+        expect(follower.ageMs).toBeLessThan(600_000);
+      }
+    } finally {
+      clock.mockRestore();
+    }
   });
 });

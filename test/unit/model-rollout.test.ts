@@ -1,5 +1,5 @@
 // Two replicas' coordinators over one registry, without workers: a shelf in this thread stands for them.
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
@@ -56,6 +56,7 @@ async function replica(options: Partial<ModelRolloutOptions> = {}) {
   });
   const rollout = new ModelRollout({
     modelsDir: dir,
+    dataDir: join(dir, 'data'),
     mode: 'manual',
     config: parseRolloutConfig({ schedule: { minStageMs: 0 } }),
     models,
@@ -94,6 +95,18 @@ describe('model rollout', () => {
     expect(restarted.rollout.status().versions[0].refused, 'the reason survives a restart').toContain(
       'model.onnx',
     );
+  });
+
+  it('notes what was refused of an index beside the data, once, and leaves the registry alone', async () => {
+    const dataDir = join(dir, 'data');
+    await mkdir(dataDir);
+    const refusals = [{ kind: 'index' as const, name: 'index', version: 'v1', reason: 'torn' }];
+    const { rollout } = await replica({ refusals: () => refusals });
+    await rollout.check();
+    await rollout.check();
+    expect(await rollout.history(10)).toMatchObject([{ kind: 'index', version: 'v1', reason: 'torn' }]);
+    expect(await readdir(dataDir)).toEqual(['history.jsonl']);
+    expect((await readdir(dir)).sort()).toEqual(['data', 'ranker', 'ranker-light']);
   });
 
   it('checks what it starts with in auto mode, like any other version', async () => {

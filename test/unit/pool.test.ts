@@ -41,6 +41,23 @@ describe('WorkerPool', () => {
     await Promise.all([running, waiting]);
   });
 
+  it('takes a job that nobody waits for out of the queue, and finishes one that runs', async () => {
+    const workers = start(1);
+    const gone = new AbortController();
+    const running = workers.run('busy', 30, soon(), 0, gone.signal);
+    const waiting = workers.run('echo', 'unwanted', soon(), 0, gone.signal);
+    const other = workers.run('echo', 'wanted', soon());
+    expect(workers.queued).toBe(2);
+    gone.abort();
+    await expect(waiting).rejects.toMatchObject({ code: 'unavailable' });
+    expect(workers.queued).toBe(1);
+    await expect(workers.run('echo', 0, soon(), 0, gone.signal)).rejects.toMatchObject({
+      code: 'unavailable',
+    });
+    await running;
+    await expect(other).resolves.toBe('wanted');
+  });
+
   it('rejects with `timeout` at the deadline and gives the place of a worker that hangs to another', async () => {
     const workers = start(1);
     await workers.broadcast('set', 'kept', 'setting');

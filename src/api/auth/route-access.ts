@@ -23,6 +23,7 @@ const EDGES: RouteAccess = { scopes: ['profile:write', 'ingest'], subject: { par
 
 export const ROUTE_ACCESS: Readonly<Record<string, RouteAccess>> = {
   'GET /feed/:userId': { scopes: ['feed:read'], subject: { param: 'userId' }, limitUser: true },
+  'GET /feed/:userId/new': { scopes: ['feed:read'], subject: { param: 'userId' }, limitUser: true },
   'POST /events': { scopes: ['events:write'], subject: 'events' },
   'POST /posts': INGEST,
   'DELETE /posts/:id': INGEST,

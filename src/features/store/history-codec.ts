@@ -46,11 +46,16 @@ export function encodeHistory(history: readonly HistoryEntry[]): Buffer {
     texts.set(text, texts.size);
     return texts.size - 1;
   };
-  const ids = history.map((entry) => ({ post: packId(entry.postId, place), author: packId(entry.authorId, place) }));
+  const ids = history.map((entry) => ({
+    post: packId(entry.postId, place),
+    author: packId(entry.authorId, place),
+  }));
   const topics = history.map((entry) => place(entry.topic));
   const usualPost = ids.find(({ post }) => post.kind === ID_NUMBERED)?.post.text ?? -1;
   const usualAuthor = ids.find(({ author }) => author.kind === ID_NUMBERED)?.author.text ?? -1;
-  const whole = history.every(({ at }) => Number.isInteger(at) && at >= 0 && at < LARGEST_TIME && !Object.is(at, -0));
+  const whole = history.every(
+    ({ at }) => Number.isInteger(at) && at >= 0 && at < LARGEST_TIME && !Object.is(at, -0),
+  );
   const out = new PackedWriter();
   out.byte(FORMAT);
   out.byte(whole ? WHOLE_TIMES : 0);
@@ -125,14 +130,15 @@ function packId(id: string, place: (text: string) => number): PackedId {
     return { kind: ID_UUID, text: 0, number: 0, uuid: Buffer.from(id.replaceAll('-', ''), 'hex') };
   }
   const numbered = NUMBERED.exec(id);
-  if (numbered) return { kind: ID_NUMBERED, text: place(numbered[1]), number: Number(numbered[2]), uuid: null };
+  if (numbered)
+    return { kind: ID_NUMBERED, text: place(numbered[1]), number: Number(numbered[2]), uuid: null };
   return { kind: ID_TEXT, text: place(id), number: 0, uuid: null };
 }
 
 function writeId(out: PackedWriter, id: PackedId): void {
   out.byte(id.kind);
-  if (id.uuid) return out.bytes(id.uuid);
-  out.varint(id.text);
+  if (id.uuid) out.bytes(id.uuid);
+  else out.varint(id.text);
   if (id.kind === ID_NUMBERED) out.varint(id.number);
 }
 
@@ -154,9 +160,11 @@ function readId(input: PackedReader, textAt: (place: number) => string): string 
 
 /** Whole milliseconds doubled; 1 and a float64 for anything else. */
 function writeDwell(out: PackedWriter, dwellMs: number): void {
-  if (Number.isInteger(dwellMs) && dwellMs > 0 && dwellMs < LARGEST_WHOLE_DWELL) return out.varint(dwellMs * 2);
-  out.varint(1);
-  out.double(dwellMs);
+  if (Number.isInteger(dwellMs) && dwellMs > 0 && dwellMs < LARGEST_WHOLE_DWELL) out.varint(dwellMs * 2);
+  else {
+    out.varint(1);
+    out.double(dwellMs);
+  }
 }
 
 function readDwell(input: PackedReader): number {

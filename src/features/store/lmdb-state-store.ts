@@ -157,7 +157,7 @@ export class LmdbStateStore implements StateStore, SessionStore {
     const stored = unpackRecord(bytes);
     const fields = stored && stored.expiresAtMs > nowMs ? stored.fields : new Map();
     applyPatch(patch, fields, nowMs);
-    const version = nextVersion(unpackHead(bytes)?.version ?? null, nowMs);
+    const version = nextVersion(unpackHead(bytes)?.version ?? null);
     this.#states.putSync(userId, packRecord({ version, expiresAtMs: nowMs + this.#ttlMs, fields }));
   }
 

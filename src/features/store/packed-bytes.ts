@@ -4,18 +4,24 @@ import { Buffer } from 'node:buffer';
 
 /** Varints hold whole numbers from 0 to 2^53 − 1, 7 bits a byte, lowest first (LEB128). */
 const LARGEST = Number.MAX_SAFE_INTEGER;
+const FIRST_ROOM = 16_384;
 
 export class PackedWriter {
+  /** Room of a writer that is done, for the next one: bulk writes would otherwise leave a kilobyte of garbage a user. */
+  static #spare: Buffer | null = null;
   #bytes: Buffer;
   #at = 0;
 
-  constructor(room = 512) {
-    this.#bytes = Buffer.allocUnsafe(room);
+  constructor() {
+    this.#bytes = PackedWriter.#spare ?? Buffer.allocUnsafeSlow(FIRST_ROOM);
+    PackedWriter.#spare = null;
   }
 
-  /** A copy of what was written. */
+  /** A copy of what was written; the writer is done. */
   take(): Buffer {
-    return Buffer.from(this.#bytes.subarray(0, this.#at));
+    const written = Buffer.from(this.#bytes.subarray(0, this.#at));
+    PackedWriter.#spare = this.#bytes;
+    return written;
   }
 
   byte(value: number): void {
@@ -64,7 +70,7 @@ export class PackedWriter {
 
   #reserve(bytes: number): void {
     if (this.#at + bytes <= this.#bytes.length) return;
-    const larger = Buffer.allocUnsafe(Math.max(this.#at + bytes, this.#bytes.length * 2));
+    const larger = Buffer.allocUnsafeSlow(Math.max(this.#at + bytes, this.#bytes.length * 2));
     larger.set(this.#bytes.subarray(0, this.#at));
     this.#bytes = larger;
   }

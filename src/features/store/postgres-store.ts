@@ -58,6 +58,8 @@ export interface SqlStoreOptions {
   poolSize?: number;
   /** Upper bound of any statement on the server. Default 30 s. */
   statementTimeoutMs?: number;
+  /** Until a connection to Postgres is open. Default: as long as a statement. */
+  connectTimeoutMs?: number;
   /** For scripts: when another process owns the embedded database, use it through its socket. */
   attach?: boolean;
 }
@@ -70,6 +72,7 @@ const REPLICA_MS = 100;
 /** Opens and migrates. Throws FeedrankError: `locked`, `unavailable`, `storage_full`, `conflict` (newer schema). */
 export async function openSqlStore(options: SqlStoreOptions): Promise<SqlStore> {
   const statementTimeoutMs = options.statementTimeoutMs ?? 30_000;
+  const connectTimeoutMs = options.connectTimeoutMs ?? statementTimeoutMs;
   let server: PgliteServer | null = null;
   let connection: ConstructorParameters<typeof SqlClient>[0]['connection'];
   if (options.databaseUrl) {
@@ -82,6 +85,7 @@ export async function openSqlStore(options: SqlStoreOptions): Promise<SqlStore> 
     connection,
     poolSize: server ? 1 : (options.poolSize ?? 10),
     statementTimeoutMs,
+    connectTimeoutMs: server ? statementTimeoutMs : connectTimeoutMs,
     prepared: server === null,
   });
   const replica =
@@ -90,6 +94,7 @@ export async function openSqlStore(options: SqlStoreOptions): Promise<SqlStore> 
           connection: { connectionString: options.readUrl },
           poolSize: options.poolSize ?? 10,
           statementTimeoutMs,
+          connectTimeoutMs,
           prepared: true,
         })
       : null;

@@ -27,11 +27,29 @@ export interface RedisAccess {
 /** What a connection is for decides its times: how long a command may take, and how often it is tried again. */
 const PURPOSES = {
   /** Users' state and sessions: on the way of every feed. */
-  state: { name: 'feedrank', commandTimeout: 2_000, connectTimeout: 1_500, retries: 1, longestRetryMs: 2_000 },
+  state: {
+    name: 'feedrank',
+    commandTimeout: 2_000,
+    connectTimeout: 1_500,
+    retries: 1,
+    longestRetryMs: 2_000,
+  },
   /** Rate limits: a slow Redis is given up soon, the replica then counts for itself. */
-  limits: { name: 'feedrank-limits', commandTimeout: 200, connectTimeout: 1_000, retries: 0, longestRetryMs: 1_000 },
+  limits: {
+    name: 'feedrank-limits',
+    commandTimeout: 200,
+    connectTimeout: 1_000,
+    retries: 0,
+    longestRetryMs: 1_000,
+  },
   /** The change stream: its commands may be large and late, and nobody waits for them. */
-  changes: { name: 'feedrank-changes', commandTimeout: 5_000, connectTimeout: 3_000, retries: 1, longestRetryMs: 2_000 },
+  changes: {
+    name: 'feedrank-changes',
+    commandTimeout: 5_000,
+    connectTimeout: 3_000,
+    retries: 1,
+    longestRetryMs: 2_000,
+  },
 } as const;
 
 const FIRST_RETRY_MS = 25;
@@ -100,7 +118,14 @@ function connect(target: RedisTarget, common: RedisOptions, retry: (attempt: num
       sentinelRetryStrategy: retry,
     });
   }
-  const { lazyConnect, enableAutoPipelining, enableOfflineQueue, retryStrategy, maxRetriesPerRequest, ...node } = common;
+  const {
+    lazyConnect,
+    enableAutoPipelining,
+    enableOfflineQueue,
+    retryStrategy,
+    maxRetriesPerRequest,
+    ...node
+  } = common;
   const options: ClusterOptions = {
     lazyConnect,
     enableAutoPipelining,

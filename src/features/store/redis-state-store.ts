@@ -34,6 +34,8 @@ const LAYOUT = 2;
 const BULK_IN_FLIGHT = 500;
 /** Compare-and-set tries; each failed round means that another writer got through. */
 const WRITE_TRIES = 30;
+/** With so much time left a call needs no timer of its own: the client gives a command up far earlier. */
+const UNTIMED_MS = 10_000;
 
 // KEYS the user's record and seen posts; ARGV: head that the record must have ('' = no record), new head, 1 = the parts
 // are new, parts, 1 = the seen posts are new, seen posts, time to live of the record and of the seen posts.
@@ -64,6 +66,8 @@ export class RedisStateStore implements StateStore, SessionStore {
   /** Patches that wait behind a write in flight for the same user. */
   readonly #waiting = new Map<string, Write>();
   readonly #writing = new Set<string>();
+  /** Whether bulk writes still find nothing there: an empty store is filled without reading it first. */
+  #isFilling = true;
 
   private constructor(options: RedisStateStoreOptions) {
     this.#prefix = options.keyPrefix;
@@ -95,14 +99,12 @@ export class RedisStateStore implements StateStore, SessionStore {
     deadline: Deadline,
   ): Promise<void> {
     checkPatches(patches);
-    // An empty store is filled without reading it first; one that is full already is read.
-    let expectNothing = true;
     for (let at = 0; at < patches.length; at += BULK_IN_FLIGHT) {
       const batch = patches.slice(at, at + BULK_IN_FLIGHT);
       const written = await Promise.all(
-        batch.map((patch) => this.#put(patch.userId, patch, deadline, expectNothing)),
+        batch.map((patch) => this.#put(patch.userId, patch, deadline, this.#isFilling)),
       );
-      expectNothing &&= written.filter((atOnce) => atOnce).length * 2 > batch.length;
+      this.#isFilling &&= written.filter((atOnce) => atOnce).length * 2 > batch.length;
     }
   }
 
@@ -212,7 +214,7 @@ export class RedisStateStore implements StateStore, SessionStore {
     for (const patch of patches) applyPatch(patch, fields, nowMs);
     const seenNow = fields.get(SEEN_FIELD);
     fields.delete(SEEN_FIELD);
-    const version = nextVersion(unpackHead(bytes)?.version ?? null, nowMs);
+    const version = nextVersion(unpackHead(bytes)?.version ?? null);
     const head = packHead({ version, expiresAtMs: nowMs + this.#ttlMs });
     const isKept = alive !== null && patches.every(isSeenOnly);
     const isSeenNew = seenNow !== undefined && seenNow !== seen;
@@ -252,7 +254,7 @@ export class RedisStateStore implements StateStore, SessionStore {
     // The command may fail after the deadline has answered for it.
     work.catch(() => {});
     try {
-      return await raceDeadline(work, deadline, what);
+      return await (deadline.remainingMs() > UNTIMED_MS ? work : raceDeadline(work, deadline, what));
     } catch (error) {
       throw redisError(error, what);
     }

@@ -11,6 +11,8 @@ export interface SqlClientOptions {
   poolSize: number;
   /** Upper bound of any statement, on the server, whatever the caller's deadline. */
   statementTimeoutMs: number;
+  /** Until a new connection is open: behind a black hole its place in the pool is free again by then. */
+  connectTimeoutMs: number;
   /** Named (prepared) statements: off where connections share one session, as over PGlite. */
   prepared: boolean;
 }
@@ -27,6 +29,8 @@ export type Run = <R = Row>(statement: Statement, values?: unknown[]) => Promise
 
 const INT8_OID = 20;
 const TRANSACTION_TRIES = 3;
+/** A statement that is stopped no sooner ends by the server's own limit. */
+const CANCEL_MS = 1000;
 
 // Every statement here follows an index. Without statistics (PGlite has no autovacuum, a server has none right after
 // an import) the planner sorts whole tables instead: 2.5 s against 34 ms for 5,000 of 200,000 changes. The penalty on
@@ -49,13 +53,16 @@ export class SqlClient {
   #closed = false;
 
   constructor(options: SqlClientOptions) {
+    const settings = { text: PLANNER_SETTINGS, query_timeout: options.connectTimeoutMs };
     this.#prepared = options.prepared;
     this.#statementTimeoutMs = options.statementTimeoutMs;
     this.#pool = new pg.Pool({
       ...options.connection,
       max: options.poolSize,
       idleTimeoutMillis: 30_000,
+      // pg-pool's limit is for the wait in its queue too, where the callers' deadlines are shorter; a client has its own.
       connectionTimeoutMillis: options.statementTimeoutMs,
+      Client: clientThatConnectsWithin(options.connectTimeoutMs),
       statement_timeout: options.statementTimeoutMs,
       idle_in_transaction_session_timeout: options.statementTimeoutMs * 2,
       application_name: 'feedrank',
@@ -63,7 +70,7 @@ export class SqlClient {
       allowExitOnIdle: true,
       types,
       onConnect: async (client: pg.ClientBase) => {
-        await client.query(PLANNER_SETTINGS);
+        await client.query(settings);
       },
     } as pg.PoolConfig);
     // An idle connection that breaks is dropped by the pool; without a handler it would end the process.
@@ -164,7 +171,12 @@ export class SqlClient {
 
   #cancel(processId: number | null | undefined): void {
     if (processId == null || this.#closed) return;
-    this.#pool.query('select pg_cancel_backend($1)', [processId]).catch(() => {});
+    const cancel = {
+      text: 'select pg_cancel_backend($1)',
+      values: [processId],
+      query_timeout: CANCEL_MS,
+    };
+    this.#pool.query(cancel).catch(() => {});
   }
 
   async #checkOut(what: string, deadline: Deadline): Promise<pg.PoolClient> {
@@ -182,4 +194,12 @@ export class SqlClient {
       throw sqlError(error, what);
     }
   }
+}
+
+function clientThatConnectsWithin(connectTimeoutMs: number): typeof pg.Client {
+  return class extends pg.Client {
+    constructor(config?: string | pg.ClientConfig) {
+      super({ ...(config as pg.ClientConfig), connectionTimeoutMillis: connectTimeoutMs });
+    }
+  };
 }

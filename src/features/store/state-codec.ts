@@ -26,7 +26,8 @@ export function encodeEmbedding(vector: Float32Array): Buffer {
   bytes[0] = FORMAT;
   bytes.writeFloatLE(largest, 1);
   const scale = largest === 0 ? 0 : INT16_MAX / largest;
-  for (let i = 0; i < DIM; i++) bytes.writeInt16LE(Math.round(vector[i] * scale), EMBEDDING_HEAD_BYTES + i * 2);
+  for (let i = 0; i < DIM; i++)
+    bytes.writeInt16LE(Math.round(vector[i] * scale), EMBEDDING_HEAD_BYTES + i * 2);
   return bytes;
 }
 
@@ -46,7 +47,7 @@ export function decodeEmbedding(bytes: Uint8Array | null): Float32Array | null {
 
 /** About 8 bytes a post where a page's posts share their second. */
 export function encodeSeen(entries: SeenEntries): Buffer {
-  const out = new PackedWriter(64 + entries.length * 4);
+  const out = new PackedWriter();
   out.byte(FORMAT);
   let before = 0;
   for (let from = 0; from < entries.length; ) {
@@ -68,15 +69,21 @@ export function encodeSeen(entries: SeenEntries): Buffer {
 export function decodeSeen(bytes: Uint8Array | null): SeenEntries | null {
   if (!bytes || bytes.length < 1 || bytes[0] !== FORMAT) return null;
   const input = new PackedReader(bytes, 1);
-  const words: number[] = [];
+  // Every post takes eight bytes, and every run some more.
+  const words = new Uint32Array(Math.floor(bytes.length / 8) * SEEN_WORDS);
+  let to = 0;
   let seconds = 0;
   while (input.left > 0 && input.ok) {
     seconds += input.varint();
     const posts = input.varint();
-    if (posts > SEEN_LIMIT || seconds > 0xffffffff) return null;
-    for (let left = posts; left > 0 && input.ok; left--) words.push(input.uint32(), input.uint32(), seconds);
+    if (posts * 8 > input.left || seconds > 0xffffffff) return null;
+    for (let left = posts; left > 0; left--) {
+      words[to++] = input.uint32();
+      words[to++] = input.uint32();
+      words[to++] = seconds;
+    }
   }
-  return input.isDone && words.length <= SEEN_LIMIT * SEEN_WORDS ? Uint32Array.from(words) : null;
+  return input.isDone && to <= SEEN_LIMIT * SEEN_WORDS ? words.slice(0, to) : null;
 }
 
 // ---------------------------------------------------------------- profile and edges: format, JSON

@@ -1,5 +1,6 @@
 // `<modelsDir>/rollout.json`: which version of which model is on trial and what was refused, with the reason; beside it
 // `history.jsonl`, one line a change. Shared by all replicas and the command; `<name>/current` says what is promoted.
+// What happens to an index or to rules stands in a history of the same form in the folder of data.
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -50,7 +51,7 @@ export interface HistoryEntry {
   from?: string;
   share?: number;
   reason?: string;
-  /** `auto`, `operator`. */
+  /** `auto`, `operator`, `trainer`. */
   by: string;
 }
 
@@ -108,15 +109,22 @@ export async function changeModelState(
 }
 
 /** Notes what happened to something that has no stage here: an index version, a rules file. */
-export async function appendHistory(modelsDir: string, entry: Omit<HistoryEntry, 'at'>): Promise<void> {
-  await writing(modelsDir, () => appendLine(modelsDir, { at: new Date().toISOString(), ...entry }));
+export async function appendHistory(dir: string, entry: Omit<HistoryEntry, 'at'>): Promise<void> {
+  await writing(dir, () => appendLine(dir, { at: new Date().toISOString(), ...entry }));
 }
 
-/** The newest `limit` entries, newest first; lines that are torn or not ours are passed over. */
-export async function readHistory(modelsDir: string, limit = 100): Promise<HistoryEntry[]> {
+/** The newest `limit` entries of the folders' histories, newest first; lines that are torn or not ours are passed over. */
+export async function readHistory(dirs: readonly string[], limit = 100): Promise<HistoryEntry[]> {
+  const histories = await Promise.all([...new Set(dirs)].map((dir) => readOne(dir, limit)));
+  // ISO times sort as text; the sort is stable, so that what happened within a millisecond keeps its order.
+  const newestFirst = histories.flat().sort((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : 0));
+  return newestFirst.slice(0, limit);
+}
+
+async function readOne(dir: string, limit: number): Promise<HistoryEntry[]> {
   let text: string;
   try {
-    const file = await open(join(modelsDir, HISTORY_FILE), 'r');
+    const file = await open(join(dir, HISTORY_FILE), 'r');
     try {
       const { size } = await file.stat();
       const from = Math.max(0, size - HISTORY_TAIL_BYTES);
@@ -135,7 +143,8 @@ export async function readHistory(modelsDir: string, limit = 100): Promise<Histo
   for (let i = lines.length - 1; i >= 0 && entries.length < limit; i--) {
     try {
       const entry = JSON.parse(lines[i]) as HistoryEntry;
-      if (typeof entry.action === 'string' && typeof entry.name === 'string') entries.push(entry);
+      const { at, action, name } = entry;
+      if ([at, action, name].every((field) => typeof field === 'string')) entries.push(entry);
     } catch {
       // The last line of a process that died while it wrote, or the cut at the beginning.
     }
@@ -143,8 +152,8 @@ export async function readHistory(modelsDir: string, limit = 100): Promise<Histo
   return entries;
 }
 
-async function appendLine(modelsDir: string, entry: HistoryEntry): Promise<void> {
-  const file = await open(join(modelsDir, HISTORY_FILE), 'a+');
+async function appendLine(dir: string, entry: HistoryEntry): Promise<void> {
+  const file = await open(join(dir, HISTORY_FILE), 'a+');
   try {
     const { size } = await file.stat();
     // A torn last line ends here, so that it costs itself only.
@@ -158,14 +167,14 @@ async function appendLine(modelsDir: string, entry: HistoryEntry): Promise<void>
   }
 }
 
-async function writing<T>(modelsDir: string, work: () => Promise<T>): Promise<T> {
+async function writing<T>(dir: string, work: () => Promise<T>): Promise<T> {
   try {
-    return await withRegistryLock(join(modelsDir, LOCK_FILE), work);
+    return await withRegistryLock(join(dir, LOCK_FILE), work);
   } catch (error) {
     if (error instanceof FeedrankError) throw error;
     const { code } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
-    throw new FeedrankError('unavailable', `the model registry cannot be written: ${messageOf(error)}`, {
+    throw new FeedrankError('unavailable', `${dir} cannot be written: ${messageOf(error)}`, {
       cause: error,
     });
   }

@@ -119,6 +119,26 @@ describe.skipIf(!DATABASE_URL)(titleOf('Postgres faults', DATABASE_URL, 'TEST_DA
     await expect.poll(answers, { timeout: 10_000 }).toBe(true);
   });
 
+  it('works again behind a black hole that ends, though what was begun in it stays without an answer', async () => {
+    const url = new URL(database.url);
+    url.port = String(proxy.port);
+    url.hostname = '127.0.0.1';
+    const [poolSize, connectTimeoutMs] = [2, 300];
+    const own = await openSqlStore({ databaseUrl: url.href, dataDir: '', poolSize, connectTimeoutMs });
+    await own.ping(soon());
+    proxy.mode('silent');
+    // More than the pool's places: all of them hang, first in a statement, then while they connect.
+    for (let i = 0; i < 6; i++) await expect(own.ping(deadlineIn(50))).rejects.toThrow();
+    proxy.mode('pass');
+    const answered = () =>
+      own.ping(deadlineIn(500)).then(
+        () => true,
+        () => false,
+      );
+    await expect.poll(answered, { timeout: 10_000 }).toBe(true);
+    await own.close();
+  });
+
   it('survives connections that the server ends', async () => {
     await store.ping(soon());
     await direct.query(

@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { deadlineIn } from '../../../src/deadline.ts';
-import { type OnlineStore, openStateStore } from '../../../src/features/store/state-store.ts';
 import { packRecord, unpackRecord } from '../../../src/features/store/state-record.ts';
+import { type OnlineStore, openStateStore } from '../../../src/features/store/state-store.ts';
 import { createPolicies, guarded } from '../../../src/resilience.ts';
 import { DIM } from '../../../src/vocabulary.ts';
 import { startTcpProxy, type TcpProxy } from '../../setup/tcp-proxy.ts';
@@ -21,7 +21,11 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
     const url = new URL(REDIS_URL!);
     redis = new Redis(REDIS_URL!);
     proxy = await startTcpProxy({ host: url.hostname, port: Number(url.port || 6379) });
-    store = await openStateStore({ redis: { url: `redis://127.0.0.1:${proxy.port}` }, dataDir: '', keyPrefix });
+    store = await openStateStore({
+      redis: { url: `redis://127.0.0.1:${proxy.port}` },
+      dataDir: '',
+      keyPrefix,
+    });
   });
   afterAll(async () => {
     await store?.close();
@@ -71,17 +75,42 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
 
   it('keeps seen posts when the server evicted the record, and rebuilds on them', async () => {
     const userId = unique('user');
-    await store.putState(userId, { embedding: EMBEDDING, seen: { postIds: ['p'], atMs: Date.now() } }, soon());
+    await store.putState(
+      userId,
+      { embedding: EMBEDDING, seen: { postIds: ['p'], atMs: Date.now() } },
+      soon(),
+    );
     await redis.del(keyOf(userId));
     expect(await store.getState(userId, TOWER, soon())).toBeNull();
     await store.putState(userId, { user: { id: userId, createdAt: 1 } }, soon());
     expect((await store.getState(userId, TOWER, soon()))?.seen).toHaveLength(2);
   });
 
+  it('reads a user in one command, however much is stored, and writes in two', async () => {
+    const userId = unique('user');
+    const seen = { postIds: ['p'], atMs: Date.now() };
+    await store.putState(userId, { embedding: EMBEDDING, seen, user: { id: userId, createdAt: 1 } }, soon());
+    const commands = async () => {
+      const stats = await redis.info('commandstats');
+      const calls = (name: string) =>
+        Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+      return [calls('mget'), calls('evalsha') + calls('eval')];
+    };
+    const [reads, writes] = await commands();
+    await store.getState(userId, TOWER, soon());
+    expect(await commands()).toEqual([reads + 1, writes]);
+    await store.putState(userId, { seen, embedding: EMBEDDING }, soon());
+    expect(await commands()).toEqual([reads + 2, writes + 1]);
+  });
+
   it('gives every key a time to live', async () => {
     const userId = unique('user');
     const session = unique('session');
-    await store.putState(userId, { embedding: EMBEDDING, seen: { postIds: ['p'], atMs: Date.now() } }, soon());
+    await store.putState(
+      userId,
+      { embedding: EMBEDDING, seen: { postIds: ['p'], atMs: Date.now() } },
+      soon(),
+    );
     await store.putState(userId, { seen: { postIds: ['q'], atMs: Date.now() } }, soon());
     await store.putStates([{ userId: `${userId}-bulk`, embedding: EMBEDDING }], soon());
     await store.set(session, Uint8Array.of(1), 60_000, soon());
@@ -140,7 +169,7 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
       .toBe(true);
   });
 
-  it('behind its policy, a server that hangs costs five calls their time, then nothing, and is taken back by itself', async () => {
+  it('behind its policy, a server that hangs costs a few calls their time, then nothing, and is taken back by itself', async () => {
     const policies = createPolicies({ sqlConnections: 1 });
     const guardedStore = guarded(store, policies.state);
     const stranger = unique('stranger');
@@ -149,8 +178,10 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
       expect(await read()).toBeNull();
       proxy.mode('silent');
       const codes = [];
-      for (let i = 0; i < 6; i++) codes.push(await read());
-      expect(codes).toEqual([...Array(5).fill('timeout'), 'unavailable']);
+      // A timeout while this process itself was starved does not count, so a busy machine may see a few more.
+      while (codes.length < 30 && codes.at(-1) !== 'unavailable') codes.push(await read());
+      expect(codes.length).toBeGreaterThanOrEqual(6);
+      expect(codes).toEqual([...Array(codes.length - 1).fill('timeout'), 'unavailable']);
       expect(policies.state.state).not.toBe('closed');
       expect(policies.state.trouble).toContain('user store is not asked');
       // A black hole that opens again: connections of before are given up, new ones are made.

@@ -108,7 +108,7 @@ describe('the application', () => {
     await failing.close();
   });
 
-  it.each(['unavailable', 'timeout', 'storage_full'] as const)(
+  it.each(['unavailable', 'timeout', 'overloaded', 'locked', 'storage_full'] as const)(
     'says when to come back after %s',
     async (code) => {
       const failing = await openWorld(backends, {

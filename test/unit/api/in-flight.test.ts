@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { downBackends, openWorld, post, type World } from './world.ts';
@@ -42,6 +43,11 @@ function holdSlates(): () => void {
   return resolve;
 }
 
+async function listen(): Promise<number> {
+  if (!world.app.server.listening) await world.app.listen({ host: '127.0.0.1', port: 0 });
+  return (world.app.server.address() as AddressInfo).port;
+}
+
 describe('requests in flight', () => {
   it('are counted while they run, and no longer once answered', async () => {
     const finish = holdSlates();
@@ -55,13 +61,35 @@ describe('requests in flight', () => {
 
   it('end with a client that goes away, as 499', async () => {
     const finish = holdSlates();
-    await world.app.listen({ host: '127.0.0.1', port: 0 });
-    const socket = connect((world.app.server.address() as AddressInfo).port, '127.0.0.1');
+    const socket = connect(await listen(), '127.0.0.1');
     socket.write('GET /feed/u1 HTTP/1.1\r\nhost: x\r\n\r\n');
     await until(async () => (await feedsInFlight()) === 1);
     socket.destroy();
     await until(async () => (await feedsInFlight()) === 0);
     finish();
     expect(await feedsWith('499')).toBe(1);
+  });
+
+  it('tell the ranker when their client is gone, and not before', async () => {
+    const signals: AbortSignal[] = [];
+    const { promise, resolve } = Promise.withResolvers<void>();
+    world.context.ranker.slate = async ({ signal }) => {
+      signals.push(signal as AbortSignal);
+      await promise;
+      throw new Error('no slate');
+    };
+    const port = await listen();
+    const [leaver, stayer] = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')];
+    leaver.write('GET /feed/leaver HTTP/1.1\r\nhost: x\r\n\r\n');
+    await until(async () => signals.length === 1);
+    stayer.write('GET /feed/stayer HTTP/1.1\r\nhost: x\r\n\r\n');
+    await until(async () => signals.length === 2);
+    leaver.destroy();
+    await until(async () => signals[0].aborted);
+    expect(signals[1].aborted).toBe(false);
+    resolve();
+    const [answer] = (await once(stayer, 'data')) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1.1 200/);
+    stayer.destroy();
   });
 });

@@ -58,6 +58,7 @@ describe('the OpenAPI document', () => {
       [
         '/events',
         '/feed/{userId}',
+        '/feed/{userId}/new',
         '/health/live',
         '/health/ready',
         '/metrics',

@@ -160,6 +160,66 @@ describe('the post cache', () => {
     expect(asked).toEqual(['a', 'b', 'c', 'b']);
   });
 
+  it('asks once for what two requests want at once, and again when that read failed by the other’s deadline', async () => {
+    const asked: string[][] = [];
+    const gate = later();
+    const outcomes: Record<string, number> = {};
+    const cache = new PostCache(
+      {
+        getPosts: async (ids) => {
+          asked.push([...ids]);
+          await gate.promise;
+          return ids.map((id) => post(id));
+        },
+      },
+      10,
+      (outcome, posts) => {
+        outcomes[outcome] = (outcomes[outcome] ?? 0) + posts;
+      },
+    );
+    const both = [cache.getPosts(['a', 'b'], soon()), cache.getPosts(['b', 'c'], soon())];
+    const brief = cache.getPosts(['d'], deadlineIn(5));
+    const patient = cache.getPosts(['d'], soon());
+    await expect(brief).rejects.toMatchObject({ code: 'timeout' });
+    await expect.poll(() => asked.length).toBe(4);
+    gate.resolve();
+    expect((await Promise.all(both)).map(found)).toEqual([
+      ['Title of a', 'Title of b'],
+      ['Title of b', 'Title of c'],
+    ]);
+    expect(found(await patient)).toEqual(['Title of d']);
+    expect(asked).toEqual([['a', 'b'], ['c'], ['d'], ['d']]);
+    await cache.getPosts(['a'], soon());
+    expect(outcomes).toEqual({ miss: 4, joined: 2, hit: 1 });
+  });
+
+  it('believes that a post is missing only where asked to, for a while, and until it is made', async () => {
+    const stored = new Map<string, Post>();
+    let reads = 0;
+    const cache = new PostCache(
+      {
+        getPosts: async (ids) => {
+          reads++;
+          return ids.map((id) => stored.get(id) ?? null);
+        },
+      },
+      2,
+    );
+    const believing = () => cache.getPosts(['late'], soon(), true);
+    expect([await believing(), await believing(), reads]).toEqual([[null], [null], 1]);
+    stored.set('late', post('late'));
+    expect(found(await cache.getPosts(['late'], soon()))).toEqual(['Title of late']);
+    cache.onChange({ kind: 'post_deleted', postId: 'late' });
+    stored.delete('late');
+    expect(await believing()).toEqual([null]);
+    stored.set('late', post('late'));
+    cache.onChange({ kind: 'post', post: post('late') });
+    expect(found(await believing())).toEqual(['Title of late']);
+    // Names that nobody has do not push out posts.
+    for (let i = 0; i < 20; i++) await cache.getPosts([`none-${i}`], soon(), true);
+    expect(found(cache.peek(['late']))).toEqual(['Title of late']);
+  });
+
   it('does not keep a post that changed while it was being read', async () => {
     let title = 'old';
     const gate = later();

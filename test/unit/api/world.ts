@@ -8,7 +8,7 @@ import { Registry } from 'prom-client';
 import { apiConfigSchema } from '../../../src/api/api-config.ts';
 import { buildApp } from '../../../src/api/app.ts';
 import type { AppContext, Readiness, SlateRequest, SlateResult } from '../../../src/api/app-context.ts';
-import { hashKey, hashSet } from '../../../src/api/hash-pairs.ts';
+import { hashKey, hashSet, joinPairs } from '../../../src/api/hash-pairs.ts';
 import type { Change, Post, PostExplanation } from '../../../src/contracts.ts';
 import { deadlineIn } from '../../../src/deadline.ts';
 import { FeedrankError } from '../../../src/errors.ts';
@@ -170,6 +170,7 @@ export async function openWorld(
       userRateLimitPerMinute: 0,
       // One machine runs everything: the deadline itself is not what these tests are about.
       feedDeadlineMs: 10_000,
+      textsWaitMs: 10_000,
       ...options.config,
     }),
     clock: { now: () => clock.ms },
@@ -195,6 +196,17 @@ export async function openWorld(
         };
       },
       trending: (limit) => [...memory.keys()].slice(0, limit),
+      isStale: () => false,
+      countNew({ user, exclude, sinceMs }) {
+        const given = hashSet(joinPairs(user.seen, exclude));
+        const isAmong = (pairs: Uint32Array, id: string) => hashSet(pairs).has(hashKey(hash64(id)));
+        const waiting = [...memory.values()].filter(
+          ({ id, authorId, createdAt }) =>
+            createdAt > sinceMs && !given.has(hashKey(hash64(id))) && !isAmong(user.blockedAuthors, authorId),
+        );
+        const following = waiting.filter(({ authorId }) => isAmong(user.follows, authorId)).length;
+        return { count: waiting.length, following, more: false };
+      },
       async similar(postId, limit) {
         if (!memory.has(postId)) return null;
         return [...memory.keys()].slice(0, limit).map((id, i) => ({ postId: id, similarity: 1 - i / 100 }));

@@ -53,7 +53,13 @@ describe('NearestSource', () => {
     const table = buildTable(posts);
     const query = feedQuery();
     const hits = newHits(0);
-    new NearestSource(await openIndex(table)).retrieve(query, table, ageWindow(table, NOW, hours), 10, hits);
+    new NearestSource(await openIndex(table), config.nearest).retrieve(
+      query,
+      table,
+      ageWindow(table, NOW, hours),
+      10,
+      hits,
+    );
     const similarity = (row: number) =>
       query.user.embedding.reduce((sum, x, d) => sum + x * table.vectors[row * 64 + d], 0);
     const expected = posts

@@ -105,4 +105,42 @@ describe('embed pool', () => {
     }
     await expect(pool.embedPosts([{ text: 'live' }])).rejects.toThrow(/an embed worker ended/);
   });
+
+  it('rejects the job of a worker that hangs, replaces the worker, and goes on', async () => {
+    const lost: string[] = [];
+    pool = await EmbedPool.start({
+      postTowerDir: POST_TOWER,
+      userTowerDir: USER_TOWER,
+      workers: 1,
+      hangMs: 50,
+      respawnDelayMs: 1,
+      script: new URL('./dying-embed-worker.ts', import.meta.url),
+      onWorkerExit: (error) => lost.push(error.message),
+    });
+    const hung = pool.embedPosts([{ text: 'hang 2000' }]);
+    const waiting = pool.embedPosts([{ text: 'live' }]);
+    await expect(hung).rejects.toMatchObject({ code: 'timeout' });
+    expect(await waiting).toHaveLength(64);
+    expect(lost).toEqual(['an embed worker hangs']);
+    expect(pool.trouble).toBe('1 embed workers hang');
+    await expect.poll(() => pool?.trouble, { timeout: 10_000 }).toBeNull();
+  });
+
+  it('refuses at once while too many workers hang, until one comes back', async () => {
+    pool = await EmbedPool.start({
+      postTowerDir: POST_TOWER,
+      userTowerDir: USER_TOWER,
+      workers: 1,
+      hangMs: 20,
+      respawnDelayMs: 1,
+      script: new URL('./dying-embed-worker.ts', import.meta.url),
+    });
+    for (let i = 0; i < 3; i++) {
+      await expect(pool.embedPosts([{ text: 'hang 3000' }])).rejects.toMatchObject({ code: 'timeout' });
+    }
+    await expect(pool.embedPosts([{ text: 'live' }])).rejects.toThrow(/hangs/);
+    expect(pool.trouble).toMatch(/nothing can be embedded/);
+    await expect.poll(() => pool?.trouble, { timeout: 10_000 }).toBeNull();
+    expect(await pool.embedPosts([{ text: 'live' }])).toHaveLength(64);
+  });
 });

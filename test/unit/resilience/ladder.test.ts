@@ -3,8 +3,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Admission } from '../../../src/admission.ts';
 import { feedResponse } from '../../../src/api/response-schemas.ts';
+import type { EdgeKind } from '../../../src/contracts.ts';
+import type { Deadline } from '../../../src/deadline.ts';
 import { FeedrankError } from '../../../src/errors.ts';
-import { type Backends, newPosts, newUser, openBackends, openWorld, type World } from '../api/world.ts';
+import { type Backends, NOW, newPosts, newUser, openBackends, openWorld, type World } from '../api/world.ts';
 
 let backends: Backends;
 
@@ -85,6 +87,66 @@ describe('while every store is down and no slate can be made', () => {
     const shown = [...first.body.posts, ...next.body.posts].map(({ id }: { id: string }) => id);
     expect(shown.length).toBe(4);
     expect(new Set(shown).size).toBe(4);
+    await world.close();
+  });
+});
+
+describe('while no slate can be made', () => {
+  it('what was read of the user for it still holds, also when no store answers any more', async () => {
+    const { gate, stores } = switched();
+    const world = await openWorld(backends, { config: { slateSize: 20 }, context: { stores } });
+    const posts = newPosts(5);
+    posts[0].authorId = 'blocked';
+    posts[1].authorId = 'muted';
+    posts[2].topic = 'muted-topic';
+    posts[3].sensitive = true;
+    await world.addPosts(posts);
+    const userId = newUser();
+    const edge = (kind: EdgeKind, target: string) => ({ userId, kind, target, createdAt: NOW });
+    world.script.slate = (request) => {
+      request.onReader?.({
+        edges: [edge('block', 'blocked'), edge('mute_author', 'muted'), edge('mute_topic', 'muted-topic')],
+        seen: new Uint32Array(0),
+        showSensitive: false,
+      });
+      gate.isDown = true;
+      return down();
+    };
+    const { status, body } = await feed(world, userId, 'limit=5');
+    expect(status).toBe(200);
+    expect(body.degraded).toContain('trending_only');
+    expect(body.degraded).not.toContain('user_edges_unavailable');
+    const shown = body.posts.map(({ id }: { id: string }) => id);
+    expect(shown).toContain(posts[4].id);
+    for (const hidden of posts.slice(0, 4)) expect(shown).not.toContain(hidden.id);
+    await world.close();
+  });
+});
+
+describe('while the post store hangs', () => {
+  it('the page comes without texts, long before its deadline, and its store was given that much less time', async () => {
+    let givenMs = Number.POSITIVE_INFINITY;
+    const posts = new Proxy(backends.sql, {
+      get(target, key) {
+        if (key !== 'getPosts') return Reflect.get(target, key, target);
+        return (_ids: string[], deadline: Deadline) => {
+          givenMs = Math.min(givenMs, deadline.remainingMs());
+          return new Promise(() => {});
+        };
+      },
+    });
+    const { sql, online } = backends;
+    const stores = { posts, users: sql, events: sql, servingLog: sql, state: online, sessions: online };
+    const config = { textsWaitMs: 100, feedDeadlineMs: 30_000 };
+    const world = await openWorld(backends, { config, context: { stores, clock: { now: Date.now } } });
+    const added = newPosts(3);
+    await world.addPosts(added);
+    const { status, body } = await feed(world, newUser(), 'limit=3');
+    expect(status).toBe(200);
+    expect(body.degraded).toContain('post_store_unavailable');
+    expect(body.posts.map(({ id }: { id: string }) => id)).toEqual(added.map(({ id }) => id));
+    expect(body.posts[0].post).toBeNull();
+    expect(givenMs).toBeLessThanOrEqual(100);
     await world.close();
   });
 });

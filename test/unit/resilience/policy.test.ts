@@ -3,7 +3,13 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Deadline, deadlineIn } from '../../../src/deadline.ts';
 import { FeedrankError } from '../../../src/errors.ts';
 import { RetryBudget } from '../../../src/resilience/retry-budget.ts';
-import { type CallOutcome, guarded, Policy, type PolicyOptions } from '../../../src/resilience.ts';
+import {
+  type CallOutcome,
+  createPolicies,
+  guarded,
+  Policy,
+  type PolicyOptions,
+} from '../../../src/resilience.ts';
 
 const down = () => Promise.reject(new FeedrankError('unavailable', 'down'));
 const soon = () => deadlineIn(1000);
@@ -198,5 +204,31 @@ describe('the retry budget', () => {
       }),
       { numRuns: 40 },
     );
+  });
+});
+
+describe('the policies of the stores', () => {
+  it('close the door to page texts that come late, and not the one to writes', async () => {
+    const policies = createPolicies({ sqlConnections: 10 });
+    const never = new Promise<never>(() => {});
+    const sql = {
+      getPosts: (_ids: readonly string[], _deadline: Deadline): Promise<string[]> => never,
+      putPosts: async (_posts: readonly string[], _deadline: Deadline) => [true],
+      ping: (_deadline: Deadline): Promise<void> => never,
+    };
+    const texts = guarded(sql, policies.texts);
+    const store = guarded(sql, policies.sql);
+    try {
+      const reads = Array.from({ length: 12 }, () => texts.getPosts(['a'], deadlineIn(60)));
+      await Promise.allSettled(reads);
+      for (let i = 0; i < 30 && policies.texts.state === 'closed'; i++) {
+        await texts.getPosts(['a'], deadlineIn(60)).catch(() => {});
+      }
+      expect(policies.texts.state).not.toBe('closed');
+      expect(policies.sql.state).toBe('closed');
+      expect(await store.putPosts(['a'], deadlineIn(1000))).toEqual([true]);
+    } finally {
+      for (const one of Object.values(policies) as Policy[]) one.close();
+    }
   });
 });

@@ -295,7 +295,7 @@ describe('stages', () => {
     expect((await models('rollback', 'ranker', '--reason', 'readers complain')).out).toContain(
       'ranker@1 serves',
     );
-    const { figures } = await models('history');
+    const { figures } = await models('history', '--data-dir', join(dir, 'data'));
     expect(figures.history.map(({ action }: { action: string }) => action)).toEqual([
       'rolled_back',
       'promoted',
@@ -315,7 +315,7 @@ describe('stages', () => {
     expect((await back()).figures).toEqual({ from: newer, to: older });
     expect((await readFile(join(index, 'current'), 'utf8')).trim()).toBe(older);
     expect((await back()).error).toContain('none before it is kept');
-    const { figures } = await models('history');
+    const { figures } = await models('history', '--data-dir', join(dir, 'data'));
     expect(figures.history).toMatchObject([{ kind: 'index', version: newer, reason: 'posts are missing' }]);
   });
 
@@ -346,7 +346,7 @@ test.each([
   [2, 'usage: models promote NAME@V', ['promote', 'user-tower']],
   [2, '--keep N is required', ['gc', 'user-tower']],
   [2, '--keep must be an integer', ['gc', 'user-tower', '--keep', '1.5']],
-  [2, 'belong to gc', ['list', '--keep', '1']],
+  [2, '--keep belongs to gc', ['list', '--keep', '1']],
   [2, 'Unknown option', ['list', '--frob']],
   [1, 'no model ../user-tower', ['show', '../user-tower']],
   [1, 'no version 3 of user-tower, there is 1', ['show', 'user-tower@3']],

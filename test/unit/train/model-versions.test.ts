@@ -1,8 +1,9 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { nextVersion, promote, registerModel } from '../../../scripts/train/model-versions.ts';
+import { nextVersion, registerModel } from '../../../scripts/train/model-versions.ts';
+import { modelState, readHistory, readRolloutState } from '../../../src/ranking/lifecycle/stage-file.ts';
 import { promotedVersion } from '../../../src/ranking/model-registry.ts';
 
 let dir: string;
@@ -24,28 +25,29 @@ describe('model versions', () => {
     expect(await nextVersion(dir, ['ranker', 'ranker-light'])).toBe('10');
   });
 
-  it('serves the new version, pinned or not', async () => {
-    await have('ranker/1', 'ranker/2');
-    await promote(dir, 'ranker', '2', true);
-    expect(await promotedVersion(dir, 'ranker')).toBe('2');
-    await writeFile(join(dir, 'ranker/current'), '1\n');
-    await promote(dir, 'ranker', '2', true);
-    expect(await promotedVersion(dir, 'ranker')).toBe('2');
-  });
+  it.each([null, '1'])(
+    'promotes the new version where %s is pinned, and knows the way back',
+    async (pinned) => {
+      await have('ranker/1', 'ranker/2', 'staged/ranker/3');
+      if (pinned !== null) await writeFile(join(dir, 'ranker/current'), `${pinned}\n`);
+      await registerModel(dir, join(dir, 'staged'), 'ranker', '3', true);
+      expect(await promotedVersion(dir, 'ranker')).toBe('3');
+      const before = pinned ?? '2';
+      expect(modelState(await readRolloutState(dir), 'ranker').previous).toBe(before);
+      expect(await readHistory([dir])).toMatchObject([
+        { action: 'promoted', version: '3', from: before, by: 'trainer' },
+      ]);
+    },
+  );
 
-  it('goes on serving the version before when the new one is not to be promoted', async () => {
-    await have('ranker/1', 'ranker/3');
-    await promote(dir, 'ranker', '3', false);
-    expect(await readFile(join(dir, 'ranker/current'), 'utf8')).toBe('1\n');
-    await have('ranker/4');
-    await promote(dir, 'ranker', '4', false);
-    expect(await promotedVersion(dir, 'ranker')).toBe('1');
-  });
-
-  it('serves a first version even when it is not to be promoted', async () => {
-    await have('ranker/1');
-    await promote(dir, 'ranker', '1', false);
-    expect(await promotedVersion(dir, 'ranker')).toBe('1');
+  it('serves a first version, promoted or not, without a word of it', async () => {
+    await have('staged/ranker/1', 'staged/ranker-light/1');
+    await registerModel(dir, join(dir, 'staged'), 'ranker', '1', true);
+    await registerModel(dir, join(dir, 'staged'), 'ranker-light', '1', false);
+    for (const name of ['ranker', 'ranker-light']) {
+      expect(await promotedVersion(dir, name)).toBe('1');
+      expect(await readdir(join(dir, name))).toEqual(['1']);
+    }
   });
 
   it('takes a finished version in without serving it, not even for a moment', async () => {

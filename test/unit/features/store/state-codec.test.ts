@@ -18,7 +18,9 @@ import { DIM, EVENT_TYPES, HISTORY_LIMIT } from '../../../../src/vocabulary.ts';
 const text = fc.oneof(
   fc.string({ unit: 'grapheme', maxLength: 40 }),
   fc.uuid(),
-  fc.tuple(fc.constantFrom('', 'p', 'post-'), fc.bigInt({ min: 0n, max: 2n ** 70n })).map((parts) => parts.join('')),
+  fc
+    .tuple(fc.constantFrom('', 'p', 'post-'), fc.bigInt({ min: 0n, max: 2n ** 70n }))
+    .map((parts) => parts.join('')),
   fc.constantFrom('p0', 'p00', 'p01', '0', 'p-1', 'p1\n2'),
 );
 const time = fc.oneof(

@@ -124,7 +124,7 @@ describe('the state file', () => {
       promisify(execFile)(process.execPath, ['--input-type=module', '-e', script, dir, by]);
     await Promise.all(['a', 'b', 'c'].map(run));
     expect((await readRolloutState(dir)).revision).toBe(15);
-    const history = await readHistory(dir);
+    const history = await readHistory([dir]);
     expect(history).toHaveLength(15);
     for (const by of ['a', 'b', 'c']) expect(history.filter((entry) => entry.by === by)).toHaveLength(5);
     expect((await readdir(dir)).sort()).toEqual(['history.jsonl', 'ranker', 'rollout.json']);
@@ -149,8 +149,22 @@ describe('the state file', () => {
     await note('v1');
     await appendFile(join(dir, 'history.jsonl'), '{"at":"2026-');
     await note('v2');
-    expect((await readHistory(dir)).map(({ version }) => version)).toEqual(['v2', 'v1']);
-    expect(await readHistory(dir, 1)).toHaveLength(1);
+    expect((await readHistory([dir])).map(({ version }) => version)).toEqual(['v2', 'v1']);
+    expect(await readHistory([dir], 1)).toHaveLength(1);
+  });
+
+  it('gives the histories of two folders as one, newest first', async () => {
+    const other = join(dir, 'data');
+    await mkdir(other);
+    const line = (seconds: number, version: string) =>
+      `${JSON.stringify({ at: `2026-01-01T00:00:0${seconds}.000Z`, kind: 'index', name: 'index', version, action: 'refused' })}\n`;
+    await writeFile(join(dir, 'history.jsonl'), line(1, 'a') + line(3, 'c'));
+    await writeFile(join(other, 'history.jsonl'), line(2, 'b') + line(4, 'd'));
+    const versions = async (limit: number) =>
+      (await readHistory([dir, other], limit)).map(({ version }) => version);
+    expect(await versions(10)).toEqual(['d', 'c', 'b', 'a']);
+    expect(await versions(2)).toEqual(['d', 'c']);
+    expect(await readHistory([dir, dir])).toHaveLength(2);
   });
 
   it('takes over a lock whose holder is gone, and not one that is held', async () => {

@@ -53,16 +53,19 @@ export function feedPages(
       const user = await hydrator.hydrate(request.userId, deadline);
       const job = { exclude: request.exclude, quality: request.quality ?? 1 };
       const urgency = PRIORITIES.indexOf(request.priority ?? 'interactive');
-      const posts = (await pool.run('feed', job, deadline.atMs, urgency)) as SlatePost[];
+      const { seen, showSensitive } = user.packed;
+      if (user.known) request.onReader?.({ edges: user.edges, seen, showSensitive });
+      const posts = (await pool.run('feed', job, deadline.atMs, urgency, request.signal)) as SlatePost[];
       return slateOf(request.requestId, posts, user);
     },
   };
-  const catalogue: Pick<CatalogueView, 'find' | 'trending'> = {
+  const catalogue: Pick<CatalogueView, 'find' | 'trending' | 'isStale'> = {
     find: () => ENTRY,
+    isStale: () => false,
     trending: (limit: number) => POSTS.slice(0, limit).map(({ id }) => id),
   };
   return new FeedPages({
-    config: { slateSize: 6, exploreShare: 0 },
+    config: { slateSize: 6, exploreShare: 0, textsWaitMs: 100 },
     clock: { now },
     ranker,
     catalogue,

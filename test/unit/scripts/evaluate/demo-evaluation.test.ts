@@ -108,6 +108,26 @@ describe('evaluateDemo', () => {
     expect(eachStageAdds).toBe(false);
   });
 
+  test('tells of each user how many of the ideal posts were candidates', async () => {
+    const recalls: (number | undefined)[] = [];
+    const slates: (number | undefined)[] = [];
+    await evaluateDemo({
+      world,
+      sample: 12,
+      lists: async (userId) => {
+        const list = best(userId);
+        return { candidates: [...list.slice(10, 60), 'nobody'], slate: list.slice(0, 50) };
+      },
+      onUser: (_, { candidateRecall, slate }) => {
+        recalls.push(candidateRecall);
+        slates.push(slate);
+      },
+    });
+    expect(recalls).toHaveLength(12);
+    for (const recall of recalls) expect(recall).toBeCloseTo(40 / 50, 6);
+    for (const slate of slates) expect(slate).toBeCloseTo(1, 6);
+  });
+
   test('seen, unknown and missing posts earn nothing', async () => {
     const { orders, eachStageAdds } = await evaluateDemo({
       world,
