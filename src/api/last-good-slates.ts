@@ -8,8 +8,10 @@ import type { CatalogueView, SlateResult } from './app-context.ts';
 import type { SlateFacts, SnapshotEntry } from './feed-snapshot.ts';
 import { hashKey, hashSet } from './hash-pairs.ts';
 
-/** About 12 kB each. */
+/** Slates of POSTS posts, about 40 kB each as objects: 40 MB in all. */
 const USERS = 1000;
+/** Two pages: after them what is trending is as good. */
+const POSTS = 100;
 const MAX_AGE_MS = 6 * 3_600_000;
 
 interface LastGood {
@@ -46,7 +48,7 @@ export class LastGoodSlates {
   /** Keeps a slate of full quality. */
   keep(userId: string, facts: SlateFacts, slate: Pick<SlateResult, 'posts' | 'edges'>): void {
     if (facts.degraded.length > 0) return;
-    const entries = slate.posts.map(({ postId, score, propensity, sources, probabilities }) => ({
+    const entries = slate.posts.slice(0, POSTS).map(({ postId, score, propensity, sources, probabilities }) => ({
       postId,
       score,
       propensity,
