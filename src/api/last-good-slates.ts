@@ -48,13 +48,15 @@ export class LastGoodSlates {
   /** Keeps a slate of full quality. */
   keep(userId: string, facts: SlateFacts, slate: Pick<SlateResult, 'posts' | 'edges'>): void {
     if (facts.degraded.length > 0) return;
-    const entries = slate.posts.slice(0, POSTS).map(({ postId, score, propensity, sources, probabilities }) => ({
-      postId,
-      score,
-      propensity,
-      sources,
-      probabilities,
-    }));
+    const entries = slate.posts
+      .slice(0, POSTS)
+      .map(({ postId, score, propensity, sources, probabilities }) => ({
+        postId,
+        score,
+        propensity,
+        sources,
+        probabilities,
+      }));
     this.#slates.set(userId, { atMs: this.#now(), facts, entries, edges: slate.edges });
   }
 
