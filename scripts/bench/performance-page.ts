@@ -17,7 +17,7 @@ Machine: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${mac
 Each beside its baseline, measured in turn within the same rounds, one thread.
 
 ${comparisons.map(comparisonTable).join('\n')}
-# Whole requests
+## Whole requests
 
 One client, one request at a time, ${options.requests} requests a round; embedded stores; the client on the same machine.
 
