@@ -267,15 +267,7 @@ async function compose(
     metrics: { registry: telemetry.registry },
     ranker: slates,
     catalogue,
-    stores: {
-      posts: sql,
-      texts: stores.texts,
-      users: sql,
-      events: sql,
-      state,
-      sessions: state,
-      servingLog: sql,
-    },
+    stores: { ...stores.ports, state, sessions: state },
     applyNow: (changes) => applier.applyNow(changes, generations.writers),
     onChange: (listener) => {
       listeners.add(listener);

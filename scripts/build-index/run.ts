@@ -88,10 +88,9 @@ export async function runBuildIndex(options: RunBuildIndex): Promise<BuildSummar
     ...options,
     tower: embedder.postTower,
     position,
-    // The reads below leave out what was committed at or after the position, whatever its time.
-    positionAtMs: Number.POSITIVE_INFINITY,
     posts: collector.watch(sqlStore.scanPosts(POST_BATCH, { partitions })),
     embed: (posts) => embedder.embedPosts(posts.map(towerPost)),
+    // What was committed at or after the position is left out, whatever its time: the replay brings it.
     events: sqlStore.scanEvents(EVENT_BATCH, { before: position, partitions }),
     onEvent: (event, row) => histories.add(event, row),
     edges: followsAsOf(sqlStore, position),

@@ -1,4 +1,5 @@
 // The two stores of the serving process: opened, traced, and behind their policies. Called by compose.
+import type { Stores } from '../api/app-context.ts';
 import type { Config } from '../config.ts';
 import { openSqlStore, type SqlStore } from '../features/store/postgres-store.ts';
 import { type OnlineStore, openStateStore } from '../features/store/state-store.ts';
@@ -14,8 +15,8 @@ export async function openStores(
   policies: Policies,
 ): Promise<{
   sql: SqlStore;
-  /** The SQL store behind the policy for page texts. */
-  texts: Pick<SqlStore, 'getPosts'>;
+  /** What the API reads and writes of the SQL store; page texts behind a policy of their own. */
+  ports: Omit<Stores, 'state' | 'sessions'>;
   state: OnlineStore;
   close(): Promise<void>;
 }> {
@@ -29,9 +30,11 @@ export async function openStores(
   try {
     const state = await openStateStore({ redis: redisTarget(config), dataDir: config.DATA_DIR });
     const traced = tracedSql(sql);
+    const guardedSql = guarded(traced, policies.sql);
+    const texts = guarded(traced, policies.texts);
     return {
-      sql: guarded(traced, policies.sql),
-      texts: guarded(traced, policies.texts),
+      sql: guardedSql,
+      ports: { posts: guardedSql, texts, users: guardedSql, events: guardedSql, servingLog: guardedSql },
       state: guarded(tracedState(state), policies.state),
       close: async () => {
         await Promise.all([state.close(), close()]);

@@ -78,8 +78,8 @@ export class FeatureEncoder {
   }
 
   /**
-   * Reads a word of each cache line that rows `[from, to)` will need, so that their misses overlap (1000 scattered rows
-   * of 200,000: .8 ms instead of 1.3), and computes their similarities.
+   * Reads a word of each cache line that rows `[from, to)` will need, so that their misses overlap, and computes their
+   * similarities.
    */
   #beginBlock(catalogue: Catalogue, rows: Uint32Array, from: number, to: number): void {
     const { vectors, authors, records } = catalogue;

@@ -79,7 +79,6 @@ export class TableBuilder {
   /** Returns how many events were counted. */
   async addEvents(
     events: AsyncIterable<EngagementEvent[]>,
-    replayFrom: number,
     onEvent?: (event: EngagementEvent, row: number) => void,
   ): Promise<number> {
     let counted = 0;
@@ -90,7 +89,6 @@ export class TableBuilder {
         const row = this.table.rowOfId(event.postId);
         if (row < 0) continue;
         onEvent?.(event, row);
-        if (isReplayed(event.at, replayFrom)) continue;
         this.table.addEngagement(row, event.type, event.dwellMs ?? 0, event.at, nowMs);
         counted++;
       }
@@ -100,11 +98,11 @@ export class TableBuilder {
     return counted;
   }
 
-  async addEdges(edges: AsyncIterable<Edge[]>, replayFrom: number): Promise<void> {
+  async addEdges(edges: AsyncIterable<Edge[]>): Promise<void> {
     let read = 0;
     for await (const batch of edges) {
-      for (const { kind, target, createdAt } of batch) {
-        if (kind === 'follow' && !isReplayed(createdAt, replayFrom)) this.table.addFollowers(target, 1);
+      for (const { kind, target } of batch) {
+        if (kind === 'follow') this.table.addFollowers(target, 1);
       }
       read += batch.length;
       this.#report({ stage: 'edges', done: read, total: null });
@@ -184,9 +182,4 @@ export class TableBuilder {
     this.#graph = new GraphTask(this.table, this.graphOptions, shards);
     this.#graphStartedAt = performance.now();
   }
-}
-
-/** Committed after the position, going by its time; one from the future was stored before. */
-function isReplayed(atMs: number, replayFrom: number): boolean {
-  return atMs >= replayFrom && atMs <= Date.now();
 }

@@ -47,15 +47,13 @@ export interface BuildOptions {
   tower: string;
   /** Change position from before the posts were read. */
   position: string;
-  /** Unix ms of `position`; default now. Events and edges from then on are left to the replay, not counted twice. */
-  positionAtMs?: number;
   /** In (createdAt, id) order. */
   posts: AsyncIterable<Post[]>;
-  /** Counters are made from these; posts that are not in the catalogue are skipped. */
+  /** Those committed before `position`. Counters are made from these; posts that are not in the catalogue are skipped. */
   events?: AsyncIterable<EngagementEvent[]>;
   /** Called for each event of a post in the catalogue, with its row. */
   onEvent?: (event: EngagementEvent, row: number) => void;
-  /** `follow` edges are counted as followers. */
+  /** As of `position`; `follow` edges are counted as followers. */
   edges?: AsyncIterable<Edge[]>;
   /** [n × 64] row-major vectors, in order. Several calls may run at a time. */
   embed: (posts: readonly Post[]) => Promise<Float32Array>;
@@ -118,15 +116,14 @@ async function build(options: BuildOptions): Promise<Manifest> {
   const plan = { m, efConstruction, fromRows, shards };
   const builder = new TableBuilder(version, plan, report);
   try {
-    const replayFrom = options.positionAtMs ?? Date.now();
     await builder.addPosts(options.posts, options.embed, options.inFlight ?? 6);
     const pairs = new EngagementPairs();
     const onEvent = (event: EngagementEvent, row: number) => {
       pairs.add(event, row);
       options.onEvent?.(event, row);
     };
-    const events = options.events ? await builder.addEvents(options.events, replayFrom, onEvent) : 0;
-    if (options.edges) await builder.addEdges(options.edges, replayFrom);
+    const events = options.events ? await builder.addEvents(options.events, onEvent) : 0;
+    if (options.edges) await builder.addEdges(options.edges);
     const users = (await options.queries?.(builder.table)) ?? [];
     const enough = users.length >= MIN_QUERIES;
     const queries = enough ? users : syntheticQueries(builder.table, MIN_QUERIES * 3);

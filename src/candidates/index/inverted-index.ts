@@ -3,7 +3,7 @@
 import type { Hits, VectorIndex } from '../../contracts.ts';
 import type { ExactIndex } from './exact-index.ts';
 
-/** Beyond this share of the base the lists hold too few, and the whole scan costs the same. */
+/** At k = 2.5 % of the base the lists still win (.33 ms against .42, 40,000 rows); beyond twice that nothing was measured. */
 const MAX_SHARE = 0.05;
 
 export class InvertedIndex implements VectorIndex {

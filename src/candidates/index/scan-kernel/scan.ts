@@ -22,6 +22,12 @@ function sums(a: v128, b: v128, c: v128, d: v128): v128 {
 }
 
 @inline
+function laneOf(four: v128, lane: u32): i32 {
+  if (lane < 2) return lane == 0 ? i32x4.extract_lane(four, 0) : i32x4.extract_lane(four, 1);
+  return lane == 2 ? i32x4.extract_lane(four, 2) : i32x4.extract_lane(four, 3);
+}
+
+@inline
 function packed(score: i32, row: u32): u64 {
   return ((<u64>((<u32>score) ^ 0x80000000)) << 32) | <u64>~row;
 }
@@ -72,14 +78,7 @@ export function scan(
     const lanes = i32x4.bitmask(above);
     for (let lane: u32 = 0; lane < 4; lane++) {
       if (((lanes >> lane) & 1) == 0 || isDeleted(deleted, row + lane)) continue;
-      const score =
-        lane < 2
-          ? lane == 0
-            ? i32x4.extract_lane(four, 0)
-            : i32x4.extract_lane(four, 1)
-          : lane == 2
-            ? i32x4.extract_lane(four, 2)
-            : i32x4.extract_lane(four, 3);
+      const score = laneOf(four, lane);
       if (score <= threshold) continue;
       store<u64>(buffer + ((<usize>count) << 3), packed(score, row + lane));
       count++;
@@ -161,14 +160,7 @@ export function scanLists(
         lanes &= lanes - 1;
         const row = load<u32>(at + ((<usize>lane) << 2));
         if (isDeleted(deleted, row)) continue;
-        const score =
-          lane < 2
-            ? lane == 0
-              ? i32x4.extract_lane(four, 0)
-              : i32x4.extract_lane(four, 1)
-            : lane == 2
-              ? i32x4.extract_lane(four, 2)
-              : i32x4.extract_lane(four, 3);
+        const score = laneOf(four, lane);
         if (score <= threshold) continue;
         store<u64>(buffer + ((<usize>count) << 3), packed(score, row));
         count++;
