@@ -12,13 +12,14 @@ export interface UnpackedPackages {
 }
 
 /**
- * The packages and the libraries that they depend on, unpacked under `<cacheDir>/<name>`. Rejects with the reason
- * where there is no apt, no network or no such package.
+ * The packages and, unless told otherwise, the libraries that they depend on, unpacked under `<cacheDir>/<name>`.
+ * Rejects with the reason where there is no apt, no network or no such package.
  */
 export async function unpackDebianPackages(
   cacheDir: string,
   name: string,
   packages: string[],
+  withLibraries = true,
 ): Promise<UnpackedPackages> {
   const root = join(cacheDir, name);
   if (!existsSync(join(root, 'complete'))) {
@@ -27,7 +28,7 @@ export async function unpackDebianPackages(
     mkdirSync(draft, { recursive: true });
     try {
       const apt = await aptWithLists(cacheDir, packages[0]);
-      const wanted = [...packages, ...(await librariesOf(apt, packages))];
+      const wanted = [...packages, ...(withLibraries ? await librariesOf(apt, packages) : [])];
       await runCommand('apt-get', [...apt, 'download', ...wanted], { cwd: draft, timeoutMs: 120_000 });
       for (const file of readdirSync(draft).filter((entry) => entry.endsWith('.deb'))) {
         await runCommand('dpkg', ['-x', join(draft, file), draft]);
