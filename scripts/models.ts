@@ -11,6 +11,7 @@ import {
   textFlag,
   UsageError,
 } from './import/command.ts';
+import { adoptModel } from './models/adopt.ts';
 import { modelNames, requireModel, resolveModel, verifyModel } from './models/model-folder.ts';
 import { compareModels, listModels, showModel } from './models/model-tables.ts';
 import { collectVersions, promoteModel } from './models/promote.ts';
@@ -27,6 +28,8 @@ npm run models -- COMMAND [flags]
                          one version, of all versions of a model, or of everything
   promote NAME@V         verifies, then makes V the version that serves, unless the trainer found it worse than the one
                          that serves; a running service takes it over
+  adopt NAME@V           verifies, then takes a ranker of another name (ranker-dcn) in as the next version of ranker, so
+                         that shadow, canary, promote and rollback work with it; what serves goes on serving
   shadow NAME@V          verifies, then has the service score requests by V too, without serving it
   canary NAME@V --share S  the same for a share of the users, at most .5, who get V; the gates roll it back
   rollback NAME[@V]      ends the trial, or goes back to the version before; NAME may be index
@@ -66,6 +69,11 @@ const COMMANDS: Record<string, { targets: [min: number, max: number]; usage: str
     targets: [1, 1],
     usage: 'promote NAME@V',
     run: ([target], modelsDir, flags) => promote(target, modelsDir, flags.force === true),
+  },
+  adopt: {
+    targets: [1, 1],
+    usage: 'adopt NAME@V',
+    run: ([target], modelsDir) => adopt(target, modelsDir),
   },
   shadow: {
     targets: [1, 1],
@@ -203,6 +211,12 @@ async function promote(target: string, modelsDir: string, force: boolean): Promi
   const lines = [`${name}@${version} serves, before it ${from === null ? 'none' : `${name}@${from}`}`];
   for (const warning of warnings) lines.push(`note: ${name}@${version} ${warning}`);
   return { text: lines.join('\n'), figures: promotion };
+}
+
+async function adopt(target: string, modelsDir: string): Promise<Answer> {
+  const { from, as } = await adoptModel(modelsDir, await resolveModel(modelsDir, target));
+  const text = `${from.name}@${from.version} is ${as.name}@${as.version} now, and serves when it is promoted`;
+  return { text, figures: { from, as } };
 }
 
 async function gc(name: string, modelsDir: string, flags: FlagValues): Promise<Answer> {

@@ -15,6 +15,7 @@ import { type FlagValues, integerFlag, runCommand, textFlag } from '../import/co
 import { startProgress } from '../import/progress.ts';
 import { type DemoLists, evaluateDemo } from './demo-evaluation.ts';
 import { compareUsers, configWithInterests, type FiguresByUser } from './demo-interests.ts';
+import { changesOf, rankerVariants } from './demo-rankers.ts';
 import { runFacts } from './run-facts.ts';
 
 const K = 50;
@@ -29,6 +30,8 @@ the nearest-neighbour search alone, of the ranker, and of the slate, next to ran
   --posts N --users M --seed S   the world (default 100000, 5000, 1)
   --sample U                     users asked for (default 300)
   --interests K                  also serve the world with nearest.interests = K; differences paired over the users
+  --rankers                      also serve it by ranker-dcn, and by both behind the light ranker (PRE_RANK=250);
+                                 differences paired over the users, with 95 % intervals
   --cache DIR                    where worlds are kept (default .cache/evaluate)
   --json FILE                    write the figures to a file instead of stdout
   --help`;
@@ -37,12 +40,15 @@ export async function runDemoEvaluation(argv: string[]): Promise<void> {
   await runCommand(
     {
       help: HELP,
-      flags: Object.fromEntries(
-        ['posts', 'users', 'seed', 'sample', 'interests', 'cache'].map((name) => [
-          name,
-          { type: 'string' as const },
-        ]),
-      ),
+      flags: {
+        ...Object.fromEntries(
+          ['posts', 'users', 'seed', 'sample', 'interests', 'cache'].map((name) => [
+            name,
+            { type: 'string' as const },
+          ]),
+        ),
+        rankers: { type: 'boolean' },
+      },
       run: evaluateStages,
     },
     argv,
@@ -66,11 +72,32 @@ async function evaluateStages(flags: FlagValues): Promise<object> {
   const sample = integerFlag(flags, 'sample', 300, 1, users);
   const served = await evaluateServed(world, config, sample);
   const { models, evaluation, byUser } = served;
-  const report = { ...world.options, models, ...evaluation, run: runFacts() };
+  const rankers = flags.rankers === true ? await compareRankers(world, config, sample, dataDir) : null;
+  const report = {
+    ...{ ...world.options, models, ...evaluation, run: runFacts() },
+    ...(rankers ? { rankers } : {}),
+  };
   if (interests === null) return report;
   const other = configWithInterests(config, dataDir, interests);
   const compared = await evaluateServed(world, other, sample);
   return { ...report, interests: { compared: interests, ...compareUsers(world, compared.byUser, byUser) } };
+}
+
+/** By variant: its models and, but for the first, what it changes. */
+async function compareRankers(world: World, config: Config, sample: number, dataDir: string) {
+  const figures: Record<string, object> = {};
+  const seen = new Map<string, FiguresByUser>();
+  for (const { name, config: own, against } of await rankerVariants(config, dataDir)) {
+    const { models, evaluation, byUser } = await evaluateServed(world, own, sample);
+    seen.set(name, byUser);
+    const { ranked, slate } = evaluation.orders;
+    figures[name] = {
+      models,
+      ndcg: { ranked: ranked.ndcg, slate: slate.ndcg, slateWithFatigue: slate.ndcgWithFatigue },
+      ...(against === null ? {} : { against, changes: changesOf(byUser, seen.get(against)!) }),
+    };
+  }
+  return figures;
 }
 
 /** The stages of the service that `config` composes over the world's stores. */

@@ -56,6 +56,15 @@ def export_onnx(
     return without_metadata(out.getvalue())
 
 
+def loosen(onnx_bytes: bytes, name: str) -> bytes:
+    """Lets an input that was exported with one row have one for each candidate too."""
+    model = onnx.load_from_string(onnx_bytes)
+    found = next(i for i in model.graph.input if i.name == name)
+    found.type.tensor_type.shape.dim[0].dim_param = 'M'
+    del model.graph.value_info[:]
+    return model.SerializeToString()
+
+
 def without_metadata(onnx_bytes: bytes) -> bytes:
     """The same graph without what the exporter notes about its source (stack traces with paths of the machine)."""
     model = onnx.load_from_string(onnx_bytes)
@@ -63,7 +72,7 @@ def without_metadata(onnx_bytes: bytes) -> bytes:
     for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
         del part.metadata_props[:]
         part.doc_string = ''
-    model.producer_name = model.producer_version = ''
+    model.producer_name, model.producer_version = 'feedrank', ''
     return model.SerializeToString()
 
 

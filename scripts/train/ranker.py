@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from checkpoint import Checkpoint, fingerprint_of
-from common import export_onnx, measure_ms, open_session, run_onnx, seed_everything, write_model
+from common import export_onnx, loosen, measure_ms, open_session, run_onnx, seed_everything, write_model
 from distributed import DEVICES, Team, join
-from quantise import export_int8
+from quantise import LARGE, export_int8, half_stored
 from ranker_calibration import fit_calibration
-from ranker_data import TrainingSet
+from ranker_data import TrainingSet, feeds
 from ranker_fit import Curves, Run, logits, mean_auc, probabilities
-from ranker_models import ARCHITECTURES, HistoryExport, Normalise, Ranker, RankerExport, make_net
+from ranker_models import ARCHITECTURES, CrossNet, HistoryExport, Normalise, Ranker, RankerExport, SplitExport, make_net
 from ranker_report import compare_with_serving, report, rounded, value_ndcg
 from ranker_yardstick import lightgbm_report
 
@@ -31,6 +31,10 @@ CPU_BUDGET_MS = {'main': 5.0, 'light': 0.5}  # per 1000 rows on one core
 EQUAL_AUC = 0.0005
 GOLDEN_ROWS = 16
 HELD_ROWS = 2000  # of the int8 checks
+NAMES = {'large': 'ranker-dcn'}  # models that stand beside `ranker` and never serve by themselves
+HALF = ('large',)  # sizes whose large matrices are rounded to float16 before calibration: the file is half as long
+DISTILLED = ('main',)  # sizes that a light ranker is made from
+PRE_RANKED = {'large': 250}  # candidates that the light ranker leaves to this size
 EXPORT_TOLERANCE = 1e-5
 
 
@@ -74,16 +78,25 @@ class Trainer:
     def finish(self, label: str, found: Candidate) -> None:
         """Calibrates, exports, checks the export, measures."""
         data, model = self.data, found.model
+        if self.args.size in HALF:
+            round_to_half(model)
         calibration = fit_calibration(logits(model, data, data.validation), data.labels[data.validation], data.trained)
         tested = probabilities(calibration.apply(logits(model, data, data.test))) * data.trained
-        form = HistoryExport if model.reads_history else RankerExport
-        export = form(model, calibration, data.trained, self.fixed).eval()
-        found.golden = self.served_inputs(model, np.linspace(data.split[0], data.rows - 1, GOLDEN_ROWS).astype(int))
-        example = {k: torch.from_numpy(v) for k, v in found.golden.items()}
-        per_request = {'history', 'types', 'age_hours'} if model.reads_history else set()
-        found.onnx_bytes = export_onnx(export, example, ['probabilities'], fixed=per_request)
+        parts = (model, calibration, data.trained, self.fixed)
+        columns = self.split_columns(model)
+        whole = (HistoryExport if model.reads_history else RankerExport)(*parts).eval()
+        export = SplitExport(*parts, columns).eval() if columns else whole
+        inputs = self.served_inputs(model, np.linspace(data.split[0], data.rows - 1, GOLDEN_ROWS).astype(int))
+        if columns:  # one user's candidates, as served
+            inputs['features'][:, :columns] = inputs['features'][:1, :columns]
         with torch.no_grad():
-            expected = export(**example).numpy()
+            expected = whole(**{k: torch.from_numpy(v) for k, v in inputs.items()}).numpy()
+        found.golden = {**inputs, **feeds(inputs['features'], columns, True)} if columns else inputs
+        example = {k: torch.from_numpy(v) for k, v in found.golden.items()}
+        per_request = {'history', 'types', 'age_hours'} if model.reads_history else {'user'}
+        found.onnx_bytes = export_onnx(export, example, ['probabilities'], fixed=per_request & set(example))
+        if columns:
+            found.onnx_bytes = loosen(found.onnx_bytes, 'user')
         if np.abs(run_onnx(found.onnx_bytes, found.golden)['probabilities'] - expected).max() > EXPORT_TOLERANCE:
             raise SystemExit(f'{label}: the exported model differs from the trained one')
         bent = [data.heads[h] for h in range(len(data.heads)) if calibration.bends[h].any()]
@@ -97,6 +110,10 @@ class Trainer:
             'bytes': len(found.onnx_bytes),
             'calibration': {'map': 'Platt', 'bent': bent},
         })  # fmt: skip
+
+    def split_columns(self, model: Ranker) -> int:
+        """Leading columns that are the same for all candidates of a request and an input of their own; 0 = none."""
+        return self.data.request_columns if self.args.size == 'large' and isinstance(model.net, CrossNet) else 0
 
     def served_inputs(self, model: Ranker, rows: np.ndarray) -> dict[str, np.ndarray]:
         """What the exported network reads; with history: that of the first row's page for all of them."""
@@ -114,10 +131,16 @@ class Trainer:
         args, data, meta = self.args, self.data, self.data.meta
         calibration_rows = np.linspace(0, data.split[0] - 1, 4096).astype(int)
         held = np.linspace(data.split[1], data.rows - 1, min(HELD_ROWS, data.rows - data.split[1])).astype(int)
+        columns = self.split_columns(found.model)
         int8, about_int8 = (None, {'exported': False, 'reason': 'reads the history'}) if found.model.reads_history else export_int8(
-            found.onnx_bytes, {'features': data.x[calibration_rows]}, {'features': data.x[held]}, self.weights
+            found.onnx_bytes, feeds(data.x[calibration_rows], columns), feeds(data.x[held], columns), self.weights
         )  # fmt: skip
-        comparison = rounded(compare_with_serving(incumbent, data, found.onnx_bytes), 5)
+        if int8:
+            golden = run_onnx(int8, found.golden)
+            more = {**more, 'int8': {**about_int8, 'golden': {k: v.round(5).tolist() for k, v in golden.items()}}}
+        if columns:
+            more = {**more, 'perRequest': data.per_request, 'preRank': PRE_RANKED[args.size]}
+        comparison = rounded(compare_with_serving(incumbent, data, found.onnx_bytes, columns), 5)
         figures = found.figures
         manifest = {
             'name': name,
@@ -137,13 +160,21 @@ class Trainer:
             **more,
         }
         files = {'model.int8.onnx': int8} if int8 else None
-        folder = write_model(args.out / name / args.version, found.onnx_bytes, manifest, found.golden, more_files=files)
-        print(f'{name}: {folder}, {architecture}, {len(found.onnx_bytes)} bytes, {figures["msPer1000Rows"]} ms per 1000 rows', flush=True)
+        stored = half_stored(found.onnx_bytes) if args.size in HALF else found.onnx_bytes
+        folder = write_model(args.out / name / args.version, stored, manifest, found.golden, more_files=files)
+        print(f'{name}: {folder}, {architecture}, {len(stored)} bytes, {figures["msPer1000Rows"]} ms per 1000 rows', flush=True)
         for head, f in figures['test'].items():
             if f.get('trained', True):
                 base = ', '.join(f'{k} {v:.3f}' for k, v in f['baselineAuc'].items() if v is not None)
                 print(f'  {head:9} AUC {f["auc"]}  within users {f["userAuc"]}  ECE {f["ece"]}  (alone: {base})', flush=True)
         return {**figures, 'architecture': architecture, 'comparison': comparison, 'int8': about_int8}
+
+
+def round_to_half(model: Ranker) -> None:
+    with torch.no_grad():
+        for parameter in model.net.parameters():
+            if parameter.numel() >= LARGE:
+                parameter.copy_(parameter.half().float())
 
 
 def choose(candidates: dict[str, Candidate], budget: float | None) -> str:
@@ -160,9 +191,10 @@ def run(args: argparse.Namespace, team: Team) -> None:
     data = TrainingSet(args.data, args.features.split(',') if args.features else None)
     trainer = Trainer(args, data, team)
     names = list(ARCHITECTURES) if args.compare else [args.architecture]
+    served_as = NAMES.get(args.size, 'ranker')
     candidates: dict[str, Candidate] = {}
     for name in names:
-        candidates[name] = trainer.fit(name if args.compare else 'ranker', name, args.size)
+        candidates[name] = trainer.fit(name if args.compare else served_as, name, args.size)
         if team.leads:
             trainer.finish(name, candidates[name])
     budget = CPU_BUDGET_MS['main'] if args.size == 'main' else None
@@ -170,9 +202,9 @@ def run(args: argparse.Namespace, team: Team) -> None:
     main = candidates[chosen]
     figures: dict = {}
     if team.leads:
-        figures['ranker'] = trainer.write('ranker', chosen, main, args.incumbent, {})
+        figures[served_as] = trainer.write(served_as, chosen, main, args.incumbent, {})
     light = None
-    if args.size == 'main':
+    if args.size in DISTILLED:
         teacher = probabilities(logits(main.model, data, data.train)).astype(np.float32)
         light = trainer.fit('ranker-light', 'MLP', 'light', teacher)
         if team.leads:
@@ -181,7 +213,7 @@ def run(args: argparse.Namespace, team: Team) -> None:
             figures['ranker-light'] = trainer.write('ranker-light', 'MLP', light, args.incumbent_light, more)
     if not team.leads:
         return
-    everything = {**(candidates if args.compare else {'ranker': main}), **({'ranker-light': light} if light else {})}
+    everything = {**(candidates if args.compare else {served_as: main}), **({'ranker-light': light} if light else {})}
     table = {k: {**c.figures, 'withinBudget': c.figures['msPer1000Rows'] <= CPU_BUDGET_MS['light' if c is light else 'main']} for k, c in everything.items()}
     if args.compare:
         table['LightGBM'] = rounded(lightgbm_report(data, trainer.weights, args.seed, args.threads))
@@ -202,9 +234,9 @@ def main() -> None:
     cli.add_argument('--incumbent', type=Path, help='ranker that serves now, to compare with on the last rows')
     cli.add_argument('--incumbent-light', type=Path)
     cli.add_argument('--features', help='comma-separated subset of the set (default: all but hadamard@1)')
-    cli.add_argument('--architecture', choices=ARCHITECTURES, default='MLP', help='default: the best within the CPU budget on the demo world')
+    cli.add_argument('--architecture', choices=ARCHITECTURES, help='default: the best within the CPU budget on the demo world, DCN-v2 for large')
     cli.add_argument('--compare', action='store_true', help='all architectures and LightGBM; ships the best')
-    cli.add_argument('--size', choices=('main', 'heavy'), default='main', help='heavy: 10 M parameters and more, for a GPU; no light ranker')
+    cli.add_argument('--size', choices=('main', 'large', 'heavy'), default='main', help='large: .66 M parameters, the user part once a request; heavy: 10 M and more, for a GPU; neither with a light ranker')
     cli.add_argument('--weights', help='JSON, of each head in the value that ranks; default 1, negative -1')
     cli.add_argument('--epochs', type=int, default=4, help='the learning rate falls to 0 over these; more overfit popularity')
     cli.add_argument('--batch', type=int, default=2048, help='rows of a step, over all workers')
@@ -220,6 +252,7 @@ def main() -> None:
     cli.add_argument('--checkpoint-seconds', type=float, default=30)
     cli.add_argument('--json', type=Path, help='write the figures')
     args = cli.parse_args()
+    args.architecture = args.architecture or ('DCN-v2' if args.size == 'large' else 'MLP')
     team = join(args.device)
     try:
         run(args, team)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,11 @@ from torch import Tensor
 from tower_models import DIM
 
 POSITION = 'context_position@1'
+# The same for all of a request's candidates; the groups `user` and `context` of feature-schema.ts.
+REQUEST_FEATURES = frozenset({
+    'user_history_size@1', 'user_mix@1', 'user_recency@1', 'user_account_age@1', 'user_follows@1', 'user_cold@1',
+    'context_hour@1', 'context_weekday@1',
+})  # fmt: skip
 MIN_POSITIVES = 20  # a head with fewer in the training rows is not trained and gives 0
 MIN_ROWS = 1000
 CHECKED_ROWS = 1 << 16
@@ -58,6 +64,8 @@ class TrainingSet:
         if unknown:
             raise SystemExit(f'--features: not in the training set: {", ".join(unknown)}')
         self.at = offsets_of([self.columns[i] for i in self.ids])
+        self.per_request = list(takewhile(REQUEST_FEATURES.__contains__, self.ids))
+        self.request_columns = sum(self.columns[i]['width'] for i in self.per_request)
         self.x = self.select(self.ids)
         self.position = self.select([POSITION]) if POSITION in self.columns else np.zeros((self.rows, 2), np.float32)
         self.check()
@@ -122,6 +130,14 @@ class TrainingSet:
             if chosen(i):
                 mask[slice(*self.at[i])] = 1
         return mask
+
+
+def feeds(x: np.ndarray, columns: int, one_user: bool = False) -> dict[str, np.ndarray]:
+    """Inputs of an exported network for rows x [N, D]; `columns`: of the input `user`, 0 = there is none."""
+    if columns == 0:
+        return {'features': x}
+    user = x[:1, :columns] if one_user else x[:, :columns]
+    return {'features': np.ascontiguousarray(x[:, columns:]), 'user': np.ascontiguousarray(user)}
 
 
 def offsets_of(columns: list[dict]) -> dict[str, tuple[int, int]]:

@@ -38,6 +38,9 @@ class Normalise(nn.Module):
 
 
 class CrossNet(nn.Module):
+    """DCN-v2, parallel. `split` gives what `forward` gives, with the first layers' share of the user's columns, the
+    first ones, computed from one row for all candidates."""
+
     def __init__(self, width: int, heads: int, deep: tuple[int, ...], join: int, cross_layers: int = 2):
         super().__init__()
         self.cross = nn.ModuleList(nn.Linear(width, width) for _ in range(cross_layers))
@@ -52,8 +55,24 @@ class CrossNet(nn.Module):
         crossed = x
         for layer in self.cross:
             crossed = x * layer(crossed) + crossed
-        joined = torch.cat([crossed, self.deep(x)], dim=1)
-        return self.heads(F.relu(self.join(joined)))
+        return self.finish(crossed, self.deep(x))
+
+    def split(self, user: Tensor, post: Tensor) -> Tensor:
+        """user [1, U] or [N, U] and post [N, D - U], normalised -> [N, heads]."""
+        x = torch.cat([user.expand(post.shape[0], user.shape[1]), post], dim=1)
+        crossed = x * halves(self.cross[0], user, post) + x
+        for layer in self.cross[1:]:
+            crossed = x * layer(crossed) + crossed
+        return self.finish(crossed, self.deep[1:](halves(self.deep[0], user, post)))
+
+    def finish(self, crossed: Tensor, deep: Tensor) -> Tensor:
+        return self.heads(F.relu(self.join(torch.cat([crossed, deep], dim=1))))
+
+
+def halves(layer: nn.Linear, user: Tensor, post: Tensor) -> Tensor:
+    """layer([user, post]) with the user's share as the summand of one matrix product."""
+    columns = user.shape[1]
+    return torch.addmm(F.linear(user, layer.weight[:, :columns], layer.bias), post, layer.weight[:, columns:].T)
 
 
 class DenseNet(nn.Module):
@@ -125,9 +144,13 @@ def dense(width: int, hidden: tuple[int, ...]) -> nn.Sequential:
 
 
 def make_net(architecture: str, size: str, data: TrainingSet) -> nn.Module:
-    """`size`: light, main or heavy. Raises SystemExit for a combination that there is not."""
+    """`size`: light, main, large or heavy. Raises SystemExit for a combination that there is not."""
     width, heads, columns = data.x.shape[1], len(data.heads), list(data.at.values())
     heavy = size == 'heavy'
+    if size == 'large':
+        if architecture != 'DCN-v2':
+            raise SystemExit(f'--size large is DCN-v2, not {architecture}')
+        return CrossNet(width, heads, (768, 640, 128), 64)
     if size == 'light':
         return DenseNet(width, heads, (24,))
     if architecture == 'MLP':
@@ -197,3 +220,22 @@ class HistoryExport(RankerExport):
         x = self.normalise(features)
         nothing = features[:, :2]
         return self.finish(self.net(x, Inputs(features, nothing, post_vectors, history, types.to(torch.int64), age_hours)))
+
+
+class SplitExport(RankerExport):
+    """What is the same for all of a request's candidates as an input of its own, so that its share is computed once:
+    user [1, U], features [N, D - U]. A user row for each candidate is read too, by checks over rows of many users."""
+
+    def __init__(self, ranker: Ranker, calibration: Calibration, trained: np.ndarray, position: tuple[float, float], columns: int):
+        super().__init__(ranker, calibration, trained, position)
+        norm = ranker.normalise
+        self.columns = columns
+        self.register_buffer('user_mean', norm.mean[:columns].clone())
+        self.register_buffer('user_scale', norm.scale[:columns].clone())
+        self.register_buffer('post_mean', norm.mean[columns:].clone())
+        self.register_buffer('post_scale', norm.scale[columns:].clone())
+
+    def forward(self, user: Tensor, features: Tensor) -> Tensor:
+        user = torch.clamp((user - self.user_mean) * self.user_scale, -CLIP, CLIP)
+        post = torch.clamp((features - self.post_mean) * self.post_scale, -CLIP, CLIP)
+        return self.finish(self.net.split(user, post))

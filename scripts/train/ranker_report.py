@@ -12,7 +12,7 @@ import numpy as np
 from common import run_onnx
 from ctr_calibration import sigmoid
 from ranker_calibration import mean_shift
-from ranker_data import TrainingSet
+from ranker_data import TrainingSet, feeds
 from ranker_metrics import auc, calibration_error, log_loss, user_auc, user_ndcg
 
 # A newly trained model is worse when its mean AUC lies this far below that of the one that serves, or its mean log loss
@@ -20,7 +20,7 @@ from ranker_metrics import auc, calibration_error, log_loss, user_auc, user_ndcg
 AUC_TOLERANCE, LOSS_TOLERANCE = 0.002, 0.01
 # With fewer rows the difference of two models is noise.
 LEAST_ROWS = 500
-FEATURES = ('features',)
+FEATURES = {'features', 'user'}
 
 
 def report(data: TrainingSet, rows: slice, probability: np.ndarray) -> dict:
@@ -54,7 +54,7 @@ def baselines(data: TrainingSet, rows: slice) -> dict[str, np.ndarray]:
     return {k: data.column(*place)[rows] for k, place in places.items() if place[0] in data.at}
 
 
-def compare_with_serving(folder: Path | None, data: TrainingSet, onnx_bytes: bytes) -> dict:
+def compare_with_serving(folder: Path | None, data: TrainingSet, onnx_bytes: bytes, columns: int = 0) -> dict:
     """Both models as they serve, on the reported rows that the serving one has not learned from.
 
     Both serve with a fixed position, which moves a head's probabilities all together: log losses are those after a shift.
@@ -65,7 +65,7 @@ def compare_with_serving(folder: Path | None, data: TrainingSet, onnx_bytes: byt
     manifest = json.loads((folder / 'manifest.json').read_text())
     against = {**own, 'against': f"{manifest['name']}@{manifest['version']}"}
     missing = [i for i in manifest['features'] if i not in data.columns]
-    if missing or tuple(manifest['inputs']) != FEATURES:
+    if missing or not set(manifest['inputs']) <= FEATURES:
         return {**against, 'worse': False, 'reason': f'cannot be compared: it reads {", ".join(missing or manifest["inputs"])}'}
     learned = manifest.get('data', {}).get('trainedUntilMs', -np.inf)
     first = max(data.test.start, int(np.searchsorted(data.times, learned)))
@@ -73,9 +73,10 @@ def compare_with_serving(folder: Path | None, data: TrainingSet, onnx_bytes: byt
     if data.rows - first < LEAST_ROWS:
         return {**against, 'worse': True, 'reason': f'{data.rows - first} rows are newer than what it has learned from, {LEAST_ROWS} are needed'}
     results = {}
-    pairs = (('candidate', onnx_bytes, data.ids), ('incumbent', (folder / 'model.onnx').read_bytes(), manifest['features']))
-    for who, model, ids in pairs:
-        p = run_onnx(model, {'features': data.select(ids, rows)})['probabilities'].astype(np.float64)
+    served = sum(data.columns[i]['width'] for i in manifest.get('perRequest', []))
+    pairs = (('candidate', onnx_bytes, data.ids, columns), ('incumbent', (folder / 'model.onnx').read_bytes(), manifest['features'], served))
+    for who, model, ids, split in pairs:
+        p = run_onnx(model, feeds(data.select(ids, rows), split))['probabilities'].astype(np.float64)
         heads = [h for h in np.flatnonzero(data.trained) if auc(p[:, h], data.labels[rows, h]) is not None]
         results[who] = {
             'meanAuc': float(np.mean([auc(p[:, h], data.labels[rows, h]) for h in heads] or [0.5])),

@@ -10,7 +10,7 @@ import json
 import resource
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +18,13 @@ import scipy.sparse as sp
 import torch
 
 import retrieval_spectral as spectral
-from retrieval_data import SCORE_BLOCK, Clock, Quality, Validation, joined, load, top_items
-from retrieval_softmax import SoftmaxOptions, SoftmaxTower, encode
+from retrieval_convolution import ConvolutionOptions, ConvolutionTower
+from retrieval_convolution_search import ConvolutionSearch, start_of
+from retrieval_data import SCORE_BLOCK, Clock, Validation, joined, load, top_items, unit_spread
 
 NO_ITEM = 0xFFFFFFFF
-SPECTRAL_SHARE = 0.8
-SOFTMAX_DIMENSIONS = (64, 128, 256)
-MAX_EPOCHS = 12
-# Weights at which every epoch is judged; the final weight is searched around the better one.
-JUDGED_WEIGHTS = (0.15, 0.3)
-WEIGHT_STEP = 0.05
-# Epochs without a better figure after which a trial ends: one alone may be noise.
-PATIENCE = 2
-
-Sides = tuple[np.ndarray, np.ndarray]
+# Of the tuning time; the other half trains the second tower a few times.
+SPECTRAL_SHARE = 0.5
 
 
 def main() -> None:
@@ -54,6 +47,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--seconds', type=float, required=True, help='wall-clock limit of this step')
     parser.add_argument('--fit-seconds', type=float, required=True, help='what the final fit may take')
     parser.add_argument('--pool', type=int, default=500, help='exact best items written for each user')
+    parser.add_argument('--recency', type=float, default=0, help='of the graph: where the search begins; 0 = lines have no order')
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--threads', type=int, default=2)
     return parser.parse_args()
@@ -66,20 +60,23 @@ def tune(work: Path, clock: Clock, arguments: argparse.Namespace) -> dict:
     # [n, items]: of the leading validation users, each row of unit spread; they are the users that the search judges by.
     graph_scores = torch.from_numpy(np.fromfile(work / 'graph.scores', dtype='<f4').reshape(-1, pairs.shape[1]))
     judged = validation.head(len(graph_scores))
-    search = spectral.SpectralSearch(judged, graph_scores, clock, arguments.seed)
+    search = spectral.SpectralSearch(judged, graph_scores, arguments.recency, clock, arguments.seed)
     spectral_options, spectral_sides = search.run(clock.left * SPECTRAL_SHARE, arguments.fit_seconds)
     clock.say(f'spectral chosen: {spectral_options}')
-    clock.seconds -= scoring_seconds(encode(pairs[users], spectral_sides), pairs[users], arguments.pool)
-    trained = SoftmaxSearch(judged, spectral_sides, graph_scores, spectral_options.graph, clock, arguments)
-    softmax_options, weight, dim = trained.run()
-    clock.say(f'softmax chosen: {softmax_options}, weight {weight}')
-
-    history = pairs[users]
-    towers = [encode(history, spectral_sides), encode(history, trained.best_sides)]
-    write_towers(work, 'tuned', joined(towers, [1 - weight, weight]), pairs, users, arguments.pool)
+    spectral_tower = spectral.encode(pairs[users], spectral_sides, spectral_options.recency)
+    clock.seconds -= scoring_seconds(spectral_tower, pairs[users], arguments.pool)
+    graph = graph_scores, spectral_options.graph, spectral_options.recency
+    trained = ConvolutionSearch(judged, spectral_sides, *graph, clock, arguments.fit_seconds, arguments.seed)
+    options, weight = trained.run()
+    clock.say(f'convolution chosen: {options}, weight {weight}')
+    towers = [(spectral_tower, 1 - weight)]
+    if weight > 0:
+        user_vectors, item_vectors = trained.best_vectors
+        towers.append(((unit_spread(user_vectors[users], item_vectors), item_vectors), weight))
+    write_towers(work, 'tuned', joined(towers), pairs, users, arguments.pool)
     chosen = {
         'spectral': asdict(spectral_options),
-        'softmax': {**asdict(softmax_options), 'dim': dim, 'weight': weight},
+        'convolution': {**asdict(options), 'weight': weight, 'gain': trained.gain},
     }
     return {'chosen': chosen, 'table': search.table + trained.table}
 
@@ -88,138 +85,22 @@ def fit(work: Path, clock: Clock, arguments: argparse.Namespace) -> dict:
     chosen = json.loads((work / 'tune.json').read_text())['chosen']
     pairs = load(work, 'full')
     spectral_options = spectral.SpectralOptions(**chosen['spectral'])
-    sides, start = spectral.fit_sides(pairs, spectral_options, chosen['softmax']['dim'], arguments.seed)
+    sides = spectral.fit_sides(pairs, spectral_options, arguments.seed)
     clock.say('spectral tower fitted')
-    weight = chosen['softmax'].pop('weight')
-    chosen['softmax'].pop('dim')
-    towers = [encode(pairs, sides)]
-    reserve = scoring_seconds(towers[0], pairs, arguments.pool)
+    weight = chosen['convolution']['weight']
+    towers = [(spectral.encode(pairs, sides, spectral_options.recency), 1 - weight)]
     if weight > 0:
-        options = SoftmaxOptions(**chosen['softmax'])
-        tower = SoftmaxTower(pairs, start, options, arguments.seed)
-        until = time.monotonic() + clock.left - reserve
-        for epoch in range(options.epochs):
-            if not tower.epoch(until):
-                clock.say(f'stopped in epoch {epoch + 1}: the time is needed for what follows')
-                break
-            clock.say(f'softmax epoch {epoch + 1} of {options.epochs}')
-        towers.append(encode(pairs, tower.sides()))
-    else:
-        towers.append(towers[0])
+        options = ConvolutionOptions(**{field.name: chosen['convolution'][field.name] for field in fields(ConvolutionOptions)})
+        tower = ConvolutionTower(pairs, start_of(pairs, sides), options, arguments.seed)
+        seconds = clock.left - scoring_seconds(towers[0][0], pairs, arguments.pool)
+        whole = tower.train(max(1.0, seconds))
+        clock.say(f'convolution trained{"" if whole else ", cut short: the time is needed for what follows"}')
+        user_vectors, item_vectors = tower.vectors()
+        towers.append(((unit_spread(user_vectors, item_vectors), item_vectors), weight))
     everyone = np.arange(pairs.shape[0])
-    write_towers(work, 'final', joined(towers, [1 - weight, weight]), pairs, everyone, arguments.pool)
+    write_towers(work, 'final', joined(towers), pairs, everyone, arguments.pool)
     clock.say('vectors and exact pools written')
     return {'chosen': chosen, 'table': []}
-
-
-class SoftmaxSearch:
-    """Coordinate search over rate and sharpness with early stopping, judged together with the spectral tower and the graph."""
-
-    def __init__(
-        self,
-        validation: Validation,
-        start: Sides,
-        graph_scores: torch.Tensor,
-        graph_weight: float,
-        clock: Clock,
-        arguments: argparse.Namespace,
-    ):
-        self.validation, self.start, self.clock, self.arguments = validation, start, clock, arguments
-        users, items = encode(self.history, start)
-        self.towers_weight = np.float32(1 - graph_weight)
-        self.other_scores = torch.from_numpy(users * self.towers_weight) @ torch.from_numpy(items).T
-        self.other_scores.add_(graph_scores, alpha=graph_weight)
-        self.table: list[dict] = []
-        self.best_sides, self.best_weight = start, 0.0
-        self.best_objective = self._measure(start, 0.0).objective
-
-    @property
-    def history(self) -> sp.csr_matrix:
-        return self.validation.fit[self.validation.users]
-
-    def run(self) -> tuple[SoftmaxOptions, float, int]:
-        """Options, weight of the trained tower in the joint score, its dimension; weight 0 where it does not help."""
-        dim, epoch_seconds = self._affordable()
-        if dim == 0:
-            return SoftmaxOptions(), 0.0, 0
-        self.start = tuple(np.ascontiguousarray(side[:, :dim]) for side in self.start)
-        limit = int(min(MAX_EPOCHS, self.arguments.fit_seconds * 0.4 / max(epoch_seconds, 1e-3)))
-        best = self._train(SoftmaxOptions(), limit)
-        for name in ('rate', 'sharpness'):
-            for factor in (2.0, 0.5):
-                improved = False
-                while self.clock.left > 3 * epoch_seconds:
-                    trial = self._train(replace(best, **{name: getattr(best, name) * factor}), limit)
-                    if trial.epochs == 0:
-                        break
-                    best, improved = trial, True
-                if improved:
-                    break
-        return best, self._weight() if best.epochs > 0 else 0.0, dim
-
-    def _affordable(self) -> tuple[int, float]:
-        """Largest dimension of which a dozen epochs fit into the time left, and the seconds of one epoch; 0 of none.
-
-        From small to large, so that the estimate of what cannot be had is itself cheap.
-        """
-        full = self.start[0].shape[1]
-        fits = 0, 0.0
-        for dim in [d for d in SOFTMAX_DIMENSIONS if d <= full] or [full]:
-            # What a step costs is about proportional to the dimension; a step is a good part of a second.
-            if self.clock.left < 12 * max(1.0, 2 * fits[1]):
-                break
-            sides = tuple(np.ascontiguousarray(side[:, :dim]) for side in self.start)
-            tower = SoftmaxTower(self.validation.fit, sides, SoftmaxOptions(), self.arguments.seed)
-            seconds = tower.estimate_epoch()
-            if 12 * seconds > self.clock.left:
-                break
-            fits = dim, seconds
-        return fits
-
-    def _train(self, options: SoftmaxOptions, limit: int) -> SoftmaxOptions:
-        """The options with the best number of epochs, or with 0 where none beat what was known before."""
-        tower = SoftmaxTower(self.validation.fit, self.start, options, self.arguments.seed)
-        found = replace(options, epochs=0)
-        best_here, best_epoch = -1.0, 0
-        for epoch in range(1, limit + 1):
-            if self.clock.left < 1.5 * tower.epoch_seconds or not tower.epoch(time.monotonic() + self.clock.left):
-                break
-            sides = tower.sides()
-            judged = [(weight, self._measure(sides, weight)) for weight in JUDGED_WEIGHTS]
-            weight, quality = max(judged, key=lambda pair: pair[1].objective)
-            tried = asdict(replace(options, epochs=epoch))
-            row = {'options': tried, 'weight': weight, 'recall@20': quality.recall, 'ndcg@20': quality.ndcg}
-            self.table.append(row)
-            self.clock.say(
-                f'softmax rate {options.rate:.3f} sharpness {options.sharpness:.2f} epoch {epoch} '
-                f'at {weight} with spectral: {quality}'
-            )
-            if quality.objective > self.best_objective:
-                self.best_objective, self.best_sides, self.best_weight = quality.objective, sides, weight
-                found = replace(options, epochs=epoch)
-            if quality.objective > best_here:
-                best_here, best_epoch = quality.objective, epoch
-            elif epoch - best_epoch >= PATIENCE:
-                break
-        return found
-
-    def _measure(self, sides: Sides, weight: float) -> Quality:
-        users, items = encode(self.history, sides)
-        share = np.float32(weight / (1 - weight)) * self.towers_weight
-        return self.validation.measure(users * share, items, self.other_scores)
-
-    def _weight(self) -> float:
-        first = best = self.best_weight
-        objective = self.best_objective
-        for direction in (WEIGHT_STEP, -WEIGHT_STEP):
-            while self.clock.left > 0 and 0 < round(best + direction, 2) < 1:
-                quality = self._measure(self.best_sides, round(best + direction, 2))
-                if quality.objective <= objective:
-                    break
-                best, objective = round(best + direction, 2), quality.objective
-            if best != first:
-                break
-        return best
 
 
 def scoring_seconds(tower: tuple[np.ndarray, np.ndarray], pairs: sp.csr_matrix, pool: int) -> float:

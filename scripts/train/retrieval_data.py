@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +41,14 @@ def load(folder: Path, name: str) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(len(columns), np.float32), columns, start), shape=(users, items))
 
 
+def recent(pairs: sp.csr_matrix, recency: float) -> sp.csr_matrix:
+    """Each row's pairs weighted by (place / length)^recency in the order of the file; the last counts 1, all where 0."""
+    lengths = np.diff(pairs.indptr)
+    place = np.arange(len(pairs.indices)) - np.repeat(pairs.indptr[:-1], lengths) + 1
+    weights = (place / np.repeat(lengths, lengths)) ** recency
+    return sp.csr_matrix((weights.astype(np.float32), pairs.indices, pairs.indptr), shape=pairs.shape)
+
+
 def degrees(pairs: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     """Users' and items' numbers of pairs, at least 1, float64."""
     users = np.diff(pairs.indptr)
@@ -49,10 +56,12 @@ def degrees(pairs: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(users, 1).astype(np.float64), np.maximum(items, 1).astype(np.float64)
 
 
-@dataclass
 class Quality:
-    recall: float
-    ndcg: float
+    """`objectives` [N]: recall + NDCG of every user, for paired comparisons."""
+
+    def __init__(self, recall: np.ndarray, ndcg: np.ndarray):
+        self.recall, self.ndcg = float(recall.mean()), float(ndcg.mean())
+        self.objectives = recall + ndcg
 
     @property
     def objective(self) -> float:
@@ -84,26 +93,34 @@ class Validation:
     def measure(self, user_vectors: np.ndarray, item_vectors: np.ndarray, base: torch.Tensor | None = None) -> Quality:
         """Of towers: [len(users), D] against [items, D], added to `base` [len(users), items] where there is one."""
         item_side = torch.from_numpy(item_vectors).T
-        recall = ndcg = 0.0
+        figures = []
         for low in range(0, len(self.users), SCORE_BLOCK):
             users = self.users[low : low + SCORE_BLOCK]
             scores = torch.from_numpy(user_vectors[low : low + SCORE_BLOCK]) @ item_side
             if base is not None:
                 scores += base[low : low + SCORE_BLOCK]
-            r, n = self._sums(top_items(scores, self.fit, users, TOP).numpy(), users)
-            recall, ndcg = recall + r, ndcg + n
-        return Quality(recall / len(self.users), ndcg / len(self.users))
+            figures.append(self._figures(top_items(scores, self.fit, users, TOP).numpy(), users))
+        return Quality(*np.concatenate(figures).T)
 
-    def _sums(self, top: np.ndarray, users: np.ndarray) -> tuple[float, float]:
+    def _figures(self, top: np.ndarray, users: np.ndarray) -> np.ndarray:
+        """[N, 2]: recall and NDCG of every user."""
         discount = 1 / np.log2(np.arange(2, TOP + 2))
         ideal = np.cumsum(discount)
-        recall = ndcg = 0.0
-        for row, user in zip(top, users):
+        figures = np.empty((len(users), 2))
+        for at, (row, user) in enumerate(zip(top, users)):
             wanted = self.held.indices[self.held.indptr[user] : self.held.indptr[user + 1]]
             hit = np.isin(row, wanted)
-            recall += hit.sum() / len(wanted)
-            ndcg += (hit * discount[: len(row)]).sum() / ideal[min(TOP, len(wanted)) - 1]
-        return recall, ndcg
+            gain = (hit * discount[: len(row)]).sum() / ideal[min(TOP, len(wanted)) - 1]
+            figures[at] = hit.sum() / len(wanted), gain
+        return figures
+
+
+def paired_gain(better: np.ndarray, base: np.ndarray) -> tuple[float, float]:
+    """Mean of the differences and its standard error; 0 and 0 of fewer than two."""
+    if len(better) < 2:
+        return 0.0, 0.0
+    differences = better - base
+    return float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(len(differences)))
 
 
 def unit_spread(user_vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
@@ -117,9 +134,8 @@ def unit_spread(user_vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarra
     return (user_vectors / np.where(spread > 0, spread, 1)[:, None]).astype(np.float32)
 
 
-def joined(towers: list[tuple[np.ndarray, np.ndarray]], weights: list[float]) -> tuple[np.ndarray, np.ndarray]:
+def joined(towers: list[tuple[tuple[np.ndarray, np.ndarray], float]]) -> tuple[np.ndarray, np.ndarray]:
     """One tower whose dot product is the weighted sum of the scores of towers of unit spread; again of unit spread."""
-    kept = [(tower, weight) for tower, weight in zip(towers, weights, strict=True) if weight > 0]
-    users = np.hstack([user * np.float32(weight) for (user, _), weight in kept])
-    items = np.ascontiguousarray(np.hstack([item for (_, item), _ in kept]), dtype=np.float32)
+    users = np.hstack([user * np.float32(weight) for (user, _), weight in towers])
+    items = np.ascontiguousarray(np.hstack([item for (_, item), _ in towers]), dtype=np.float32)
     return unit_spread(users, items), items

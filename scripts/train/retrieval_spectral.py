@@ -13,12 +13,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from retrieval_data import Clock, Quality, Validation, degrees, unit_spread
+from retrieval_data import Clock, Quality, Validation, degrees, recent, unit_spread
 
 OVERSAMPLING = 20
-COLD_ITERATIONS, WARM_ITERATIONS = 4, 2
 DIMENSIONS = (64, 128, 256, 384, 512, 768, 1024)
 STEP = 0.1
+RECENCY_STEP = 0.5
 MOST_GRAPH = 0.9
 # Moves that need a new decomposition, the more promising first: a short budget may end after a few.
 MOVES = (('user', -STEP), ('item', -STEP), ('user', STEP), ('item', STEP), ('passes', -1), ('passes', 1))
@@ -29,7 +29,8 @@ class SpectralOptions:
     """Degree exponents of the decomposed matrix and of the read-out, power of the spectrum, rank decomposed and kept.
 
     `graph`: weight of the item graph in the score that is judged, towers and graph of unit spread; the two are fitted
-    to each other, because what a higher rank adds to the tower the graph may hold already.
+    to each other, because what a higher rank adds to the tower the graph may hold already. `recency`: how much more
+    a late item of a history counts, see `recent`.
     Starts where the papers are: symmetric normalisation, flat spectrum.
     """
 
@@ -39,6 +40,7 @@ class SpectralOptions:
     spectrum: float = 0.0
     passes: int = 3
     graph: float = 0.3
+    recency: float = 0.0
     rank: int = 64
     dim: int = 64
 
@@ -90,19 +92,25 @@ def item_sides(
     return inward.astype(np.float32), np.ascontiguousarray(outward, dtype=np.float32)
 
 
-def fit_sides(
-    pairs: sp.csr_matrix, options: SpectralOptions, start_dim: int, seed: int
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Item sides fitted to all pairs, and their leading `start_dim` columns (where the trained tower starts)."""
+def fit_sides(pairs: sp.csr_matrix, options: SpectralOptions, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Item sides fitted to all pairs."""
     spectrum = Spectrum(pairs, seed)
-    sides = item_sides(spectrum.solve(options), spectrum.item_degrees, options)
-    return sides, tuple(np.ascontiguousarray(side[:, :start_dim]) for side in sides)
+    return item_sides(spectrum.solve(options), spectrum.item_degrees, options)
+
+
+def encode(
+    pairs: sp.csr_matrix, sides: tuple[np.ndarray, np.ndarray], recency: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """User [N, D] and item [items, D] vectors, the users' of unit spread."""
+    users = np.asarray(recent(pairs, recency) @ sides[0], dtype=np.float32)
+    return unit_spread(users, sides[1]), sides[1]
 
 
 class SpectralSearch:
     """Coordinate search: cheap read-out settings inside, settings that need a new decomposition outside."""
 
-    def __init__(self, validation: Validation, graph_scores: torch.Tensor, clock: Clock, seed: int):
+    def __init__(self, validation: Validation, graph_scores: torch.Tensor, recency: float, clock: Clock, seed: int):
+        self.recency = recency
         self.validation, self.graph_scores, self.clock = validation, graph_scores, clock
         self.spectrum = Spectrum(validation.fit, seed)
         self.history = validation.fit[self.validation.users]
@@ -114,7 +122,7 @@ class SpectralSearch:
         """Chosen options and the item sides fitted with them; nothing that a fit of `fit_seconds` cannot repeat."""
         self.until = self.clock.elapsed + seconds
         rank = self._affordable(seconds, fit_seconds)
-        best = SpectralOptions(rank=rank, dim=rank)
+        best = SpectralOptions(rank=rank, dim=rank, recency=self.recency)
         began = self.clock.elapsed
         best, quality = self._climb_cheap(best, self._try(best))
         cost = self.clock.elapsed - began
@@ -134,6 +142,8 @@ class SpectralSearch:
                     if found[1].objective <= quality.objective:
                         break
                     (best, quality), moved = found, True
+        if self.recency > 0:
+            best, quality = self._climb(best, quality, 'recency', RECENCY_STEP)
         best, quality = self._climb(best, quality, 'spectrum', 0.25)
         for dim in reversed([d for d in DIMENSIONS if d < best.dim]):
             trial = replace(best, dim=dim)
@@ -168,13 +178,13 @@ class SpectralSearch:
 
     def _try(self, options: SpectralOptions) -> Quality:
         inward, outward = item_sides(self._solve(options), self.spectrum.item_degrees, options)
-        users = unit_spread(np.asarray(self.history @ inward, dtype=np.float32), outward)
+        users, _ = encode(self.history, (inward, outward), options.recency)
         quality = self.validation.measure(*beside_graph(users, outward, self.graph_scores, options.graph))
         self.table.append({'options': asdict(options), 'recall@20': quality.recall, 'ndcg@20': quality.ndcg})
         self.clock.say(
             f'spectral user {options.user:.1f} item {options.item:.1f} passes {options.passes} '
             f'readout {options.readout:.1f} spectrum {options.spectrum:.2f} dim {options.dim} '
-            f'graph {options.graph:.1f}: {quality}'
+            f'graph {options.graph:.1f} recency {options.recency:.1f}: {quality}'
         )
         return quality
 

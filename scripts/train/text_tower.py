@@ -3,6 +3,7 @@
 Signals: the label of a title among all training labels (cosine softmax over label vectors, NormFace, Wang et al. 2017)
 and, where given, sentence vectors of a teacher (distillation; PCA to 64-d). Whole labels are held out twice: one part
 to choose the epoch, one part to report. Reports agreement@10 beside chance and a hashed TF-IDF random projection.
+With --checkpoints a killed run goes on from its last one, and ends where it would have ended.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from checkpoint import Checkpoint, fingerprint_of
 from common import Progress, bags, export_onnx, seed_everything, write_model
 from corpus import agreement, baseline_vectors, embed_all, load_corpus, narrow, part_of
 from text_hash import HashConfig, pad_rows, text_rows
 from tower_models import DIM, PostTower, PostTowerExport, quantise
+
+# What decides the result, beside the corpus, the hashing and the teacher.
+DECISIVE = ('seed', 'epochs', 'batch', 'lr', 'scale', 'topic_weight', 'init_std', 'token_dropout', 'label_weight')
+DECISIVE_TEACHER = ('teacher_weight', 'teacher_batch', 'contrast', 'warm_steps', 'checks', 'patience')
+
 
 def load_teacher(path: Path, config: HashConfig) -> dict[str, np.ndarray]:
     """Teacher's texts as CSR rows and its vectors centred, reduced to 64 principal components and normalised."""
@@ -39,74 +46,119 @@ def load_teacher(path: Path, config: HashConfig) -> dict[str, np.ndarray]:
     }
 
 
-def train(args: argparse.Namespace, config: HashConfig, corpus: dict, rng: np.random.Generator) -> tuple[PostTower, dict]:
-    off, ids, labels = corpus['off'], corpus['ids'], corpus['sub']
-    part = np.array([part_of(str(n)) for n in corpus['names']])
-    code = np.cumsum(part == 0) - 1
-    rows = np.flatnonzero(part[labels] == 0)
-    # Validation: neighbours of held-out posts among all posts of validation labels and a sample of the rest.
-    valid = np.flatnonzero(part[labels] == 1)
-    pool = np.concatenate([valid, rng.permutation(rows)[:300_000]])
-    asked = rng.permutation(len(valid))[:2000]
-    tower = PostTower(config)
-    with torch.no_grad():
-        # Random rows by inverse document frequency: a word that training never meets still tells posts apart.
-        count = np.bincount(bags(off, ids, rows)[0].numpy(), minlength=config.buckets)
-        idf = np.log(len(rows) / (1 + count)).clip(0) / math.log(len(rows))
-        tower.text.weight.normal_(std=args.init_std).mul_(torch.from_numpy(idf.astype(np.float32))[:, None])
-    classes = torch.nn.Parameter(F.normalize(torch.randn(int((part == 0).sum()), DIM), dim=1))
-    teacher = load_teacher(args.teacher, config) if args.teacher else None
-    optimiser = torch.optim.Adam([{'params': [tower.text.weight], 'lr': args.lr}, {'params': [classes], 'lr': args.lr}], fused=True)
-    if teacher is not None and args.warm_steps:
-        warm_up(args, tower, teacher, optimiser, rng)
-    steps_per_epoch = len(rows) // args.batch
-    total = math.ceil(args.epochs * steps_per_epoch)
-    names = [text_rows(str(n), config, config.topicTokens) for n in corpus['names'][part == 0]]
-    name_off = np.concatenate([[0], np.cumsum([len(r) for r in names])]).astype(np.int64)
-    name_ids = np.concatenate([np.array(r, np.int32) for r in names])
-    progress, best, history, bad = Progress('text', total, 15), (-1.0, None), [], 0
-    losses: list[float] = []
-    check = max(1, total // args.checks)
-    order = rng.permutation(rows)
-    for step in range(total):
-        at = step % steps_per_epoch
-        if at == 0 and step:
-            order = rng.permutation(rows)
-        for group in optimiser.param_groups:
-            group['lr'] = args.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / total)))
-        chosen = order[at * args.batch : (at + 1) * args.batch]
-        vector = tower.bag(*drop(*bags(off, ids, chosen), args.token_dropout))
-        logits = args.scale * vector @ F.normalize(classes, dim=1).T
-        loss = F.cross_entropy(logits, torch.from_numpy(code[labels[chosen]]), label_smoothing=0.1)
+class TextTrainer:
+    """Text rows and label vectors, what they learn from, and how far the training is (`state`, as checkpoints keep it)."""
+
+    def __init__(self, args: argparse.Namespace, config: HashConfig, corpus: dict, rng: np.random.Generator):
+        self.args, self.config = args, config
+        self.off, self.ids, self.labels = off, ids, labels = corpus['off'], corpus['ids'], corpus['sub']
+        self.part = np.array([part_of(str(n)) for n in corpus['names']])
+        self.code = np.cumsum(self.part == 0) - 1
+        self.rows = np.flatnonzero(self.part[labels] == 0)
+        # Validation: neighbours of held-out posts among all posts of validation labels and a sample of the rest.
+        valid = np.flatnonzero(self.part[labels] == 1)
+        self.pool = np.concatenate([valid, rng.permutation(self.rows)[:300_000]])
+        self.asked = rng.permutation(len(valid))[:2000]
+        names = [text_rows(str(n), config, config.topicTokens) for n in corpus['names'][self.part == 0]]
+        self.name_off = np.concatenate([[0], np.cumsum([len(r) for r in names])]).astype(np.int64)
+        self.name_ids = np.concatenate([np.array(r, np.int32) for r in names])
+        self.teacher = load_teacher(args.teacher, config) if args.teacher else None
+        self.teacher_size = len(self.teacher['target']) if self.teacher else 0
+        self.tower = PostTower(config)
+        with torch.no_grad():
+            # Random rows by inverse document frequency: a word that training never meets still tells posts apart.
+            count = np.bincount(bags(off, ids, self.rows)[0].numpy(), minlength=config.buckets)
+            idf = np.log(len(self.rows) / (1 + count)).clip(0) / math.log(len(self.rows))
+            self.tower.text.weight.normal_(std=args.init_std).mul_(torch.from_numpy(idf.astype(np.float32))[:, None])
+        self.classes = torch.nn.Parameter(F.normalize(torch.randn(int((self.part == 0).sum()), DIM), dim=1))
+        learned = [self.tower.text.weight, self.classes]
+        self.optimiser = torch.optim.Adam([{'params': [p], 'lr': args.lr} for p in learned], fused=True)
+        self.warm_steps = args.warm_steps if self.teacher else 0
+        self.steps_per_epoch = len(self.rows) // args.batch
+        self.total = math.ceil(args.epochs * self.steps_per_epoch)
+        # Steps below 0 are the teacher's alone, before the labels.
+        self.state = {'step': -self.warm_steps, 'best': -1.0, 'best_rows': None, 'bad': 0, 'history': [], 'losses': [], 'done': False}
+        self.order_epoch, self.order = -1, self.rows
+
+    def train(self) -> tuple[PostTower, dict]:
+        args, state, total = self.args, self.state, self.total + self.warm_steps
+        settings = [getattr(args, name) for name in (*DECISIVE, *DECISIVE_TEACHER)]
+        content = len(self.off), int(self.ids[:: max(1, len(self.ids) // 1000)].sum()), self.teacher_size
+        checkpoint = Checkpoint(args.checkpoints / 'text.pt' if args.checkpoints else None, fingerprint_of(content, self.config, settings))
+        found = checkpoint.load()
+        if found:
+            with torch.no_grad():
+                self.tower.text.weight.copy_(found['rows'])
+                self.classes.copy_(found['classes'])
+            self.optimiser.load_state_dict(found['optimiser'])
+            state = self.state = found['state']
+            print(f'text: goes on from step {state["step"] + self.warm_steps} of {total}', flush=True)
+        progress, saved = Progress('text', total, args.progress_seconds, done=state['step'] + self.warm_steps), time.monotonic()
+        check = max(1, self.total // args.checks)
+        while not state['done'] and state['step'] < self.total:
+            note = self.step(state['step'])
+            state['step'] += 1
+            if state['step'] > 0 and (state['step'] % check == 0 or state['step'] == self.total):
+                self.judge()
+            if state['done'] or time.monotonic() - saved >= args.checkpoint_seconds:
+                whole = {'rows': self.tower.text.weight.detach(), 'classes': self.classes.detach(), 'optimiser': self.optimiser.state_dict()}
+                checkpoint.save({**whole, 'state': state})
+                saved = time.monotonic()
+            progress.update(state['step'] + self.warm_steps, note)
+        with torch.no_grad():
+            self.tower.text.weight.copy_(state['best_rows'])
+        return self.tower, {'validAgreement10': state['best'], 'history': state['history'], 'part': self.part}
+
+    def step(self, step: int) -> str:
+        """Random numbers come from the seed and the step: a resumed run is the run that was not interrupted."""
+        args = self.args
+        draw = np.random.default_rng([args.seed, step + self.warm_steps, 1])
+        torch.manual_seed(hash((args.seed, step + self.warm_steps)) & 0x7FFFFFFF)
+        for group in self.optimiser.param_groups:
+            group['lr'] = args.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * max(0, step) / self.total)))
+        if step < 0:
+            loss = teacher_loss(self.tower, self.teacher, draw.integers(0, self.teacher_size, 4096), args)
+            note = f'teacher {loss.item():.3f}'
+        else:
+            loss, note = self.loss(step, draw)
+            self.state['losses'].append(loss.item())
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return note
+
+    def loss(self, step: int, draw: np.random.Generator) -> tuple[torch.Tensor, str]:
+        args, tower = self.args, self.tower
+        epoch, at = divmod(step, self.steps_per_epoch)
+        if epoch != self.order_epoch:
+            self.order_epoch, self.order = epoch, np.random.default_rng([args.seed, epoch]).permutation(self.rows)
+        chosen = self.order[at * args.batch : (at + 1) * args.batch]
+        centres = args.scale * F.normalize(self.classes, dim=1).T
+        vector = tower.bag(*drop(*bags(self.off, self.ids, chosen), args.token_dropout))
+        loss = F.cross_entropy(vector @ centres, torch.from_numpy(self.code[self.labels[chosen]]), label_smoothing=0.1)
         note = f'label {loss.item():.3f}'
         if args.topic_weight > 0:
             # A topic's name is text too: it should lie where the posts of the topic lie.
-            some = rng.integers(0, len(names), 256)
-            topic = tower.bag(*bags(name_off, name_ids, some))
-            near = F.cross_entropy(args.scale * topic @ F.normalize(classes, dim=1).T, torch.from_numpy(some), label_smoothing=0.1)
-            loss = loss + args.topic_weight * near
-        if teacher is not None:
-            distilled = teacher_loss(tower, teacher, rng.integers(0, len(teacher['target']), args.teacher_batch), args)
+            some = draw.integers(0, len(self.name_off) - 1, 256)
+            topic = tower.bag(*bags(self.name_off, self.name_ids, some))
+            loss = loss + args.topic_weight * F.cross_entropy(topic @ centres, torch.from_numpy(some), label_smoothing=0.1)
+        if self.teacher is not None:
+            distilled = teacher_loss(tower, self.teacher, draw.integers(0, self.teacher_size, args.teacher_batch), args)
             note += f' teacher {distilled.item():.3f}'
             loss = args.label_weight * loss + args.teacher_weight * distilled
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-        if (step + 1) % check == 0 or step + 1 == total:
-            vectors = embed_pool(tower, off, ids, pool)
-            score, _ = agreement(vectors, labels[pool], asked)
-            history.append({'step': step + 1, 'loss': round(float(np.mean(losses[-check:])), 4), 'validAgreement10': round(score, 4)})
-            print(json.dumps(history[-1]), flush=True)
-            bad = 0 if score > best[0] else bad + 1
-            if score > best[0]:
-                best = (score, tower.text.weight.detach().clone())
-            if bad >= args.patience:
-                break
-        progress.update(step + 1, note)
-    with torch.no_grad():
-        tower.text.weight.copy_(best[1])
-    return tower, {'validAgreement10': best[0], 'history': history, 'classes': F.normalize(classes.detach(), dim=1), 'part': part}
+        return loss, note
+
+    def judge(self) -> None:
+        """Keeps the best rows; ends the training when agreement has not risen for `patience` checks."""
+        state = self.state
+        score, _ = agreement(embed_pool(self.tower, self.off, self.ids, self.pool), self.labels[self.pool], self.asked)
+        state['history'].append({'step': state['step'], 'loss': round(float(np.mean(state['losses'])), 4), 'validAgreement10': round(score, 4)})
+        state['losses'] = []
+        print(json.dumps(state['history'][-1]), flush=True)
+        state['bad'] = 0 if score > state['best'] else state['bad'] + 1
+        if score > state['best']:
+            state['best'], state['best_rows'] = score, self.tower.text.weight.detach().clone()
+        state['done'] = state['bad'] >= self.args.patience
 
 
 def embed_pool(tower: PostTower, off: np.ndarray, ids: np.ndarray, pool: np.ndarray) -> np.ndarray:
@@ -130,16 +182,6 @@ def teacher_loss(tower: PostTower, teacher: dict, rows: np.ndarray, args: argpar
     similarity = vector @ target.T
     loss = 1 - similarity.diagonal().mean()
     return loss + args.contrast * F.cross_entropy(12 * similarity, torch.arange(len(rows)))
-
-
-def warm_up(args: argparse.Namespace, tower: PostTower, teacher: dict, optimiser: torch.optim.Optimizer, rng: np.random.Generator) -> None:
-    progress = Progress('teacher', args.warm_steps, 15)
-    for step in range(args.warm_steps):
-        loss = teacher_loss(tower, teacher, rng.integers(0, len(teacher['target']), 4096), args)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        progress.update(step + 1, f'loss {loss.item():.4f}')
 
 
 def report(weight: np.ndarray, off: np.ndarray, ids: np.ndarray, corpus: dict, part: np.ndarray, rng: np.random.Generator, count: int) -> dict:
@@ -169,6 +211,9 @@ def main() -> None:
     cli.add_argument('--seed', type=int, default=1)
     cli.add_argument('--threads', type=int, default=1)
     cli.add_argument('--report-queries', type=int, default=1000)
+    cli.add_argument('--checkpoints', type=Path, help='folder; a run on the same data with the same settings goes on from there')
+    cli.add_argument('--checkpoint-seconds', type=float, default=30)
+    cli.add_argument('--progress-seconds', type=float, default=15)
     add_hyper_parameters(cli)
     args = cli.parse_args()
     rng = seed_everything(args.seed, args.threads)
@@ -176,7 +221,7 @@ def main() -> None:
     corpus = load_corpus(args.titles, args.cache, args.text_column, args.label_column)
     config = HashConfig(args.word_rows, args.bigram_rows, args.char_rows, maxTokens=args.max_tokens)
     corpus['off'], corpus['ids'] = narrow(corpus['off'], corpus['ids'], config)
-    tower, found = train(args, config, corpus, rng)
+    tower, found = TextTrainer(args, config, corpus, rng).train()
     weight, scale = quantise(tower.text.weight)
     measured = report(weight.float().numpy() * scale.numpy()[:, None], corpus['off'], corpus['ids'], corpus, found['part'], rng, args.report_queries)
     print(json.dumps(measured), flush=True)

@@ -43,7 +43,15 @@ export interface TrainRanker extends TrainerRun {
   early?: { dir: string; fromMs: number; servedVersion: string };
 }
 
-export const SIZES = ['main', 'heavy'] as const;
+export const SIZES = ['main', 'large', 'heavy'] as const;
+/** As in ranker.py: what is trained in this size stands beside `ranker` and does not serve by itself. */
+export const DCN_RANKER = 'ranker-dcn';
+/** Models that a run of a size makes. */
+export const MODELS_OF: Record<(typeof SIZES)[number], readonly string[]> = {
+  main: [MAIN_RANKER, LIGHT_RANKER],
+  large: [DCN_RANKER],
+  heavy: [MAIN_RANKER],
+};
 
 /** What a new model and the one that serves do on the same newest rows, which neither has learned from. */
 export interface Comparison {

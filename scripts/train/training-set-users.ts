@@ -1,6 +1,7 @@
 // Users as they were at a moment of the replay: history, follows, vector. The same packing as a request's
 // (src/pack-user.ts), so that a training row sees the user as serving would have. Called by training-set.ts.
 import type { Edge, EngagementEvent, HistoryEntry, PackedUser, Post, User } from '../../src/contracts.ts';
+import { hash32 } from '../../src/hashing.ts';
 import { packUser } from '../../src/pack-user.ts';
 import { engagementCode, HISTORY_LIMIT, SEEN_LIMIT } from '../../src/vocabulary.ts';
 
@@ -62,7 +63,7 @@ export class ReplayedUsers {
       kept.unshift({
         postId: event.postId,
         authorId: post.authorId,
-        topic: post.topic ?? '',
+        topic: post.topic ? hash32(post.topic) : 0,
         type: event.type,
         at: event.at,
         dwellMs: event.dwellMs ?? 0,

@@ -11,8 +11,8 @@ import {
   RequestFeatures,
 } from './feature-request.ts';
 import { type FeaturePlan, FULL_WIDTH, fullOffset } from './feature-schema.ts';
-import { fillPost } from './post-features.ts';
-import { BLOCK_ROWS, LANES } from './similarity-kernel.ts';
+import { fillLogs, fillPost } from './post-features.ts';
+import { BLOCK_ROWS, LANES, ROW_LOGS } from './similarity-kernel.ts';
 
 const AT = {
   userSimilarity: fullOffset('user_similarity@1'),
@@ -56,6 +56,15 @@ export class FeatureEncoder {
     this.#request.setPosition(context.position);
   }
 
+  /** Columns of the request alone, those of features of the groups `user` and `context`: [plan.width], finite. */
+  encodeRequest({ columns }: FeaturePlan, out: Float32Array): void {
+    const { template } = this.#request;
+    for (let c = 0; c < columns.length; c++) {
+      const value = template[columns[c]];
+      out[c] = value - value === 0 ? value : 0;
+    }
+  }
+
   /**
    * Writes `out[(i − from) × D …]` for the rows `[from, to)` of `rows`. Every number is finite, whatever the record
    * and the user hold.
@@ -64,11 +73,13 @@ export class FeatureEncoder {
   encode(catalogue: Catalogue, rows: Uint32Array, from: number, to: number, out: Float32Array): void {
     const { columns, width } = this.plan;
     const row = this.#row;
-    row.set(this.#request.template);
+    const { template, nowMs, kernel } = this.#request;
+    const { logs } = kernel;
+    row.set(template);
     for (let i = from, base = 0; i < to; i++, base += width) {
       const inBlock = (i - from) % BLOCK_ROWS;
       if (inBlock === 0) this.#beginBlock(catalogue, rows, i, Math.min(to, i + BLOCK_ROWS));
-      fillPost(row, catalogue, rows[i], this.#request.nowMs);
+      fillPost(row, logs, inBlock * ROW_LOGS, catalogue, rows[i], nowMs);
       this.#fillCross(row, catalogue, rows[i], inBlock * LANES);
       for (let c = 0; c < width; c++) {
         const value = row[columns[c]];
@@ -92,7 +103,9 @@ export class FeatureEncoder {
       sum += authors[records.u32[rows[i] * RECORD_WORDS + FIELD.authorSlot] * AUTHOR_WORDS];
     }
     this.#touched[0] = sum;
-    const { kernel, positives } = this.#request;
+    const { kernel, positives, nowMs } = this.#request;
+    for (let i = from; i < to; i++) fillLogs(kernel.logs, (i - from) * ROW_LOGS, catalogue, rows[i], nowMs);
+    kernel.log(to - from);
     kernel.run(vectors, rows, from, to, positives === 0 ? POSITIVE_LANE : POSITIVE_LANE + positives);
   }
 

@@ -7,6 +7,9 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { z } from 'zod';
 import { FeedrankError, messageOf } from '../errors.ts';
 
+/** Rounding to 8 bits differs between CPUs; sums that saturate are off by far more than this probability. */
+const INT8_TOLERANCE = 0.02;
+
 const fileSchema = z.object({
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
   bytes: z.number().int().positive(),
@@ -25,6 +28,13 @@ const manifestSchema = z.looseObject({
   /** The post space this model fits: `post-tower@1`. */
   tower: z.string().optional(),
   metrics: z.record(z.string(), z.unknown()).optional(),
+  int8: z
+    .looseObject({
+      serve: z.boolean().optional(),
+      /** Outputs of the int8 form for the inputs of golden.json, [rows][columns]. */
+      golden: z.record(z.string(), z.array(z.array(z.number()))).optional(),
+    })
+    .optional(),
   data: z.record(z.string(), z.unknown()).optional(),
 });
 
@@ -47,6 +57,15 @@ export interface ModelArtifact {
   manifest: ModelManifest;
   bytes: Uint8Array;
   golden: ModelGolden;
+  /** The int8 form that was exported beside it, where there is one that can be probed. */
+  int8?: Int8Artifact;
+}
+
+export interface Int8Artifact {
+  bytes: Uint8Array;
+  golden: ModelGolden;
+  /** Its exporter found it fast enough to serve in place of `bytes`. */
+  serve: boolean;
 }
 
 /** Reads and verifies a model folder. Throws FeedrankError(corrupt_artifact) naming the file and the reason. */
@@ -67,7 +86,17 @@ export async function loadModelArtifact(dir: string): Promise<ModelArtifact> {
   };
   const bytes = await verified('model.onnx');
   const golden = parse(join(dir, 'golden.json'), goldenSchema, await verified('golden.json'));
-  return { manifest, bytes, golden };
+  const about = manifest.int8;
+  if (!about?.golden || !manifest.files['model.int8.onnx']) return { manifest, bytes, golden };
+  const outputs = Object.entries(golden.outputs).map(([name, output]) => {
+    return [name, { ...output, data: about.golden?.[name]?.flat() ?? [] }] as const;
+  });
+  const int8 = {
+    bytes: await verified('model.int8.onnx'),
+    golden: { inputs: golden.inputs, outputs: Object.fromEntries(outputs), tolerance: INT8_TOLERANCE },
+    serve: about.serve === true,
+  };
+  return { manifest, bytes, golden, int8 };
 }
 
 /** A CPU session with one thread that does not spin. Blocks its thread: workers only. */

@@ -4,7 +4,13 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FeedrankError, messageOf } from '../errors.ts';
 import { loadModelArtifact } from '../features/model-artifact.ts';
-import { OnnxRanker, type Provider } from './onnx-ranker.ts';
+import type { OpenedModel } from './device/device-host.ts';
+import type { DeviceHandle } from './device/device-memory.ts';
+import { DeviceRanker } from './device/device-ranker.ts';
+import { OnnxRanker } from './onnx-ranker.ts';
+import type { Provider } from './onnx-session.ts';
+import type { ServableRanker } from './ranker.ts';
+import type { Int8Choice } from './ranker-session.ts';
 
 export const MAIN_RANKER = 'ranker';
 export const LIGHT_RANKER = 'ranker-light';
@@ -15,6 +21,14 @@ export interface RankerSource {
   provider: Provider;
   /** Post tower of the catalogue, `post-tower@1`; absent = not compared. */
   tower?: string;
+  /** The device worker's memory, where the provider is not the CPU. */
+  device?: DeviceHandle;
+  /** Which form serves on the CPU; absent = as the manifest says. */
+  int8?: Int8Choice;
+  /** Candidates that the light ranker leaves to the main one, 0 = all; absent = as the main one's manifest says. */
+  preRank?: number;
+  /** Where feed workers share a request's rows (chunk-board.ts); absent = they do not. */
+  board?: SharedArrayBuffer;
 }
 
 /**
@@ -64,9 +78,10 @@ export async function openRanker(
   name: string,
   provider: Provider,
   version?: string,
+  int8?: Int8Choice,
 ): Promise<OnnxRanker> {
   const chosen = version ?? (await promotedVersion(modelsDir, name));
-  return OnnxRanker.open(await loadModelArtifact(join(modelsDir, name, chosen)), provider);
+  return OnnxRanker.open(await loadModelArtifact(join(modelsDir, name, chosen)), provider, int8);
 }
 
 /**
@@ -80,11 +95,15 @@ export async function openServable(
   name: string,
   version: string,
   problems: string[],
-): Promise<OnnxRanker> {
+  opened?: OpenedModel,
+): Promise<ServableRanker> {
   const { modelsDir, provider, tower } = source;
-  let ranker: OnnxRanker;
+  let ranker: ServableRanker;
   try {
-    ranker = await openRanker(modelsDir, name, provider, version);
+    ranker =
+      provider === 'cpu'
+        ? await openRanker(modelsDir, name, provider, version, source.int8)
+        : await openOnDevice(source, name, version, opened);
   } catch (error) {
     const providerFailed =
       error instanceof FeedrankError && error.code === 'unavailable' && provider !== 'cpu';
@@ -92,6 +111,7 @@ export async function openServable(
     problems.push(messageOf(error));
     return openServable({ ...source, provider: 'cpu' }, name, version, problems);
   }
+  if (ranker.problem) problems.push(ranker.problem);
   if (tower === undefined || ranker.tower === undefined || ranker.tower === tower) return ranker;
   const mismatch = `model ${ranker.model}: trained on ${ranker.tower}, the catalogue has ${tower}`;
   if (ranker.needsTower) {
@@ -100,4 +120,22 @@ export async function openServable(
   }
   problems.push(`${mismatch}; train it again`);
   return ranker;
+}
+
+/** @throws FeedrankError as the device refused the version; (unavailable) where there is no device. */
+async function openOnDevice(
+  { modelsDir, provider, device }: RankerSource,
+  name: string,
+  version: string,
+  opened: OpenedModel | undefined,
+): Promise<DeviceRanker> {
+  if (!device || !opened) {
+    throw new FeedrankError(
+      'unavailable',
+      `execution provider ${provider} has no device for ${name}@${version}`,
+    );
+  }
+  if ('problem' in opened) throw new FeedrankError(opened.code, opened.problem);
+  const artifact = await loadModelArtifact(join(modelsDir, name, version));
+  return new DeviceRanker(artifact, provider, device, opened.id);
 }

@@ -3,10 +3,15 @@
 import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { FeedrankError, messageOf } from '../errors.ts';
-import { compilePlan } from '../features/feature-schema.ts';
-import { loadModelArtifact, type ModelArtifact, probeGolden } from '../features/model-artifact.ts';
+import {
+  type Int8Artifact,
+  loadModelArtifact,
+  type ModelArtifact,
+  probeGolden,
+} from '../features/model-artifact.ts';
 import { HEADS } from '../vocabulary.ts';
 import { weightsOf } from './onnx-weights.ts';
+import { readRankerArtifact } from './ranker-artifact.ts';
 
 export interface ModelCheck {
   modelsDir: string;
@@ -28,6 +33,8 @@ const PROBE_ROWS = 250;
 const TIMED_RUNS = 5;
 /** Scores of a candidate alone and in a batch may differ by float32 rounding. */
 const ALONE_TOLERANCE = 1e-4;
+/** Sums of whole numbers are exact: an int8 form whose scales are its own does not know its batch. */
+const INT8_ALONE_TOLERANCE = 1e-6;
 /** Probabilities that never differ by more than this over the probe do not rank. */
 const LEAST_SPREAD = 1e-6;
 
@@ -47,14 +54,9 @@ export async function checkRanker({
   if (manifest.name !== name || manifest.version !== version) {
     throw refuse(`its manifest is that of ${manifest.name}@${manifest.version}`);
   }
-  if (manifest.kind !== 'ranker') throw refuse(`is a ${manifest.kind}, not a ranker`);
-  const { features, heads } = manifest as { features?: unknown; heads?: unknown };
-  if (!Array.isArray(features)) throw refuse('features: must be a list of feature@version');
-  if (!Array.isArray(heads) || heads.join() !== HEADS.join()) {
-    throw refuse(`heads: must be ${HEADS.join(', ')}`);
-  }
-  const { width } = compilePlan(features.map(String));
-  const session = await openSession(artifact, refuse);
+  const { encoder, user: plan } = readRankerArtifact(artifact);
+  const { width } = encoder;
+  const session = await openSession(artifact.bytes, refuse);
   try {
     // −∞ is left alone: attention masks are made of it.
     const broken = weightsOf(artifact.bytes).find(({ values }) => values.some((x) => !(x < Infinity)));
@@ -66,20 +68,12 @@ export async function checkRanker({
       throw refuse(messageOf(error));
     });
     const probe = probeRows(artifact, width, refuse);
-    const run = (input: Float32Array) => runRows(session, input, width, refuse);
+    const user = plan && userRow(artifact, plan.width, refuse);
+    const run = (input: Float32Array) => runRows(session, input, width, user, refuse);
     const all = await run(probe);
     checkSpread(all, refuse);
-    for (const row of [0, PROBE_ROWS >> 1, PROBE_ROWS - 1]) {
-      const alone = await run(probe.slice(row * width, (row + 1) * width));
-      for (let h = 0; h < HEADS.length; h++) {
-        const difference = Math.abs(alone[h] - all[row * HEADS.length + h]);
-        if (!(difference <= ALONE_TOLERANCE)) {
-          throw refuse(
-            `${HEADS[h]} of a candidate is ${difference.toPrecision(3)} apart alone and in a batch`,
-          );
-        }
-      }
-    }
+    await checkAlone(run, probe, all, ALONE_TOLERANCE, refuse);
+    if (artifact.int8) await checkInt8(artifact.int8, probe, width, user, refuse);
     const msPerRow = await timeRow(() => run(probe));
     if (rows !== undefined && budgetMs !== undefined && msPerRow * rows > budgetMs) {
       const took = Math.round(msPerRow * rows);
@@ -91,8 +85,55 @@ export async function checkRanker({
   }
 }
 
+/** The int8 form: a row gives the same alone and in a batch. Whether it is itself on this CPU is seen when it serves. */
+async function checkInt8(
+  { bytes }: Int8Artifact,
+  probe: Float32Array,
+  width: number,
+  user: Float32Array | null,
+  refuse: (reason: string) => FeedrankError,
+): Promise<void> {
+  const refuseInt8 = (reason: string) => refuse(`its int8 form ${reason}`);
+  const session = await openSession(bytes, refuseInt8);
+  try {
+    const run = (input: Float32Array) => runRows(session, input, width, user, refuseInt8);
+    await checkAlone(run, probe, await run(probe), INT8_ALONE_TOLERANCE, refuseInt8);
+  } finally {
+    await session.release();
+  }
+}
+
+async function checkAlone(
+  run: (input: Float32Array) => Promise<Float32Array>,
+  probe: Float32Array,
+  all: Float32Array,
+  tolerance: number,
+  refuse: (reason: string) => FeedrankError,
+): Promise<void> {
+  const width = probe.length / PROBE_ROWS;
+  for (const row of [0, PROBE_ROWS >> 1, PROBE_ROWS - 1]) {
+    const alone = await run(probe.slice(row * width, (row + 1) * width));
+    for (let h = 0; h < HEADS.length; h++) {
+      const difference = Math.abs(alone[h] - all[row * HEADS.length + h]);
+      if (difference <= tolerance) continue;
+      throw refuse(`${HEADS[h]} of a candidate is ${difference.toPrecision(3)} apart alone and in a batch`);
+    }
+  }
+}
+
+/** [U] of the golden request. */
+function userRow(
+  { golden }: ModelArtifact,
+  width: number,
+  refuse: (reason: string) => FeedrankError,
+): Float32Array {
+  const input = golden.inputs.user;
+  if (input?.data.length === width) return Float32Array.from(input.data);
+  throw refuse(`its request has ${width} columns, the golden one ${input?.data.length ?? 0}`);
+}
+
 async function openSession(
-  { bytes }: ModelArtifact,
+  bytes: Uint8Array,
   refuse: (reason: string) => FeedrankError,
 ): Promise<InferenceSession> {
   try {
@@ -133,12 +174,15 @@ async function runRows(
   session: InferenceSession,
   input: Float32Array,
   width: number,
+  user: Float32Array | null,
   refuse: (reason: string) => FeedrankError,
 ): Promise<Float32Array> {
   const rows = input.length / width;
+  const feeds: Record<string, Tensor> = { features: new Tensor('float32', input, [rows, width]) };
+  if (user) feeds.user = new Tensor('float32', user, [1, user.length]);
   let outputs: InferenceSession.ReturnType;
   try {
-    outputs = await session.run({ features: new Tensor('float32', input, [rows, width]) });
+    outputs = await session.run(feeds);
   } catch (error) {
     throw refuse(`fails on ${rows} rows of ${width} features: ${messageOf(error)}`);
   }

@@ -1,4 +1,4 @@
-// Finds the float32 weights of an ONNX file: the few fields of onnx.proto3 that lead to them, ModelProto.graph (7),
+// Finds the float weights of an ONNX file: the few fields of onnx.proto3 that lead to them, ModelProto.graph (7),
 // GraphProto.initializer (5), TensorProto. Called by the check of a new version, and by tests that spoil a model.
 import { FeedrankError } from '../errors.ts';
 
@@ -10,7 +10,11 @@ export interface Weights {
   at: number;
 }
 
-interface Field {
+/** TensorProto.DataType. */
+const FLOAT = 1;
+const FLOAT16 = 10;
+
+export interface Field {
   number: number;
   /** Of a varint. */
   value: number;
@@ -19,7 +23,7 @@ interface Field {
   to: number;
 }
 
-/** Every float32 initializer that is stored as raw data, in file order; external data is not read. */
+/** Every float32 or float16 initializer that is stored as raw data, in file order; external data is not read. */
 export function weightsOf(bytes: Uint8Array): Weights[] {
   const found: Weights[] = [];
   for (const graph of fields(bytes, 0, bytes.length)) {
@@ -44,13 +48,25 @@ function tensor(bytes: Uint8Array, { from, to }: Field): Weights[] {
     else if (field.number === 8) name = Buffer.from(bytes.subarray(field.from, field.to)).toString();
     else if (field.number === 9) raw = field;
   }
-  if (type !== 1 || !raw) return [];
+  if (!raw || (type !== FLOAT && type !== FLOAT16)) return [];
   const { from: at, to: end } = raw;
-  const values = new Float32Array(Uint8Array.from(bytes.subarray(at, end)).buffer);
+  const { buffer } = Uint8Array.from(bytes.subarray(at, end));
+  const values =
+    type === FLOAT ? new Float32Array(buffer) : Float32Array.from(new Uint16Array(buffer), ofHalf);
   return [{ name, dims, values, at }];
 }
 
-function* fields(bytes: Uint8Array, from: number, to: number): Generator<Field> {
+/** The number that an IEEE 754 half stands for. */
+function ofHalf(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : Number.NaN;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+/** The varint and length-delimited fields of a protobuf message that lies in `[from, to)`. */
+export function* fields(bytes: Uint8Array, from: number, to: number): Generator<Field> {
   for (let at = from; at < to; ) {
     const [tag, afterTag] = varint(bytes, at);
     const number = Math.floor(tag / 8);

@@ -1,8 +1,10 @@
 // The rankers that one feed worker has open: the version that serves, the light one, and those on trial, in experiments
 // or being drained. A version goes when the plan no longer names it and its last request is done. One in each worker.
 import { messageOf } from '../errors.ts';
+import type { OpenedModel } from './device/device-host.ts';
+import type { ChunkModel, ForkJoin } from './fork-join.ts';
 import { LIGHT_RANKER, MAIN_RANKER, openServable, type RankerSource } from './model-registry.ts';
-import type { OnnxRanker } from './onnx-ranker.ts';
+import type { ServableRanker } from './ranker.ts';
 import { RankerLadder } from './ranker-ladder.ts';
 
 /** What every worker is to have open; made on the main thread. */
@@ -12,6 +14,8 @@ export interface RankerPlan {
   light: string | null;
   /** Versions of the main ranker beside `serving`. */
   others: readonly string[];
+  /** Versions of the main ranker on the device, where there is one. */
+  device?: Readonly<Record<string, OpenedModel>>;
 }
 
 export interface ShelfReport {
@@ -33,7 +37,7 @@ export interface RankerLease {
 }
 
 interface Slot {
-  ranker: OnnxRanker;
+  ranker: ServableRanker;
   problems: string[];
   uses: number;
   retired: boolean;
@@ -41,14 +45,17 @@ interface Slot {
 
 export class RankerShelf {
   readonly #source: RankerSource;
+  readonly #fork: ForkJoin | null;
   readonly #main = new Map<string, Slot>();
   #light: { version: string; slot: Slot } | null = null;
   #serving: string | null = null;
   /** Plans are carried out one after another. */
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(source: RankerSource) {
+  /** `fork`: what long runs are shared by; null = they are not. */
+  constructor(source: RankerSource, fork: ForkJoin | null = null) {
     this.#source = source;
+    this.#fork = fork;
   }
 
   /**
@@ -75,7 +82,12 @@ export class RankerShelf {
     const [main, light] = slots.map((slot) => slot?.ranker ?? null);
     let released = false;
     return {
-      ladder: new RankerLadder({ main, light }),
+      ladder: new RankerLadder({
+        main,
+        light,
+        onCpu: main !== null && main.provider !== this.#source.provider,
+        preRank: this.#source.preRank ?? main?.preRank,
+      }),
       version: main === null ? null : asked,
       release: () => {
         if (released) return;
@@ -85,13 +97,27 @@ export class RankerShelf {
     };
   }
 
+  /** A model that is open here, for chunks of another worker's request; null where there is none of this key. */
+  lend(key: number): ChunkModel | null {
+    for (const slot of [...this.#main.values(), ...(this.#light ? [this.#light.slot] : [])]) {
+      const { ranker } = slot;
+      if (ranker.shareKey !== key || !ranker.runShared) continue;
+      slot.uses++;
+      return {
+        run: (features, rows, user) => ranker.runShared!(features, rows, user),
+        release: () => this.#unuse(slot),
+      };
+    }
+    return null;
+  }
+
   async #apply(plan: RankerPlan, warm?: (version: string) => Promise<void>): Promise<ShelfReport> {
     const refused: ShelfReport['refused'] = [];
     const wanted = new Set([...(plan.serving === null ? [] : [plan.serving]), ...plan.others]);
     for (const version of wanted) {
       if (this.#main.has(version)) continue;
       try {
-        this.#main.set(version, await this.#open(MAIN_RANKER, version));
+        this.#main.set(version, await this.#open(MAIN_RANKER, version, plan.device?.[version]));
         await warm?.(version);
       } catch (error) {
         this.#retire(version);
@@ -118,10 +144,11 @@ export class RankerShelf {
     }
   }
 
-  async #open(name: string, version: string): Promise<Slot> {
+  async #open(name: string, version: string, opened?: OpenedModel): Promise<Slot> {
     const problems: string[] = [];
     const source = name === LIGHT_RANKER ? { ...this.#source, provider: 'cpu' as const } : this.#source;
-    const ranker = await openServable(source, name, version, problems);
+    const ranker = await openServable(source, name, version, problems, opened);
+    if (this.#fork) ranker.shareBy?.(this.#fork);
     return { ranker, problems, uses: 0, retired: false };
   }
 

@@ -1,5 +1,7 @@
 // The port of the ranking stage: candidates in, the same candidates by falling score out.
 import type { CandidateSet, Catalogue, FeedQuery, RankedSet } from '../contracts.ts';
+import type { ChunkModel, ForkJoin } from './fork-join.ts';
+import type { Provider } from './onnx-session.ts';
 import type { ValueModel } from './value-model.ts';
 
 export interface Ranker {
@@ -19,6 +21,25 @@ export interface Ranker {
     deadlineAtMs: number,
     value: ValueModel,
   ): Promise<Scored>;
+}
+
+/** A ranker of a models folder, on the CPU of its feed worker or on the device. */
+export interface ServableRanker extends Ranker {
+  readonly provider: Provider;
+  /** `post-tower@1`: the space whose vectors it was trained on. */
+  readonly tower: string | undefined;
+  /** True when its features read single coordinates of the vectors: then it fits that space only. */
+  readonly needsTower: boolean;
+  /** Candidates that the light ranker is to leave to this one; absent or 0 = all. */
+  readonly preRank?: number;
+  /** What serves otherwise than its manifest says, if anything. */
+  readonly problem?: string | null;
+  /** On the CPU: lets idle workers take part in long runs, and takes part in theirs, known by the key. */
+  readonly shareKey?: number;
+  shareBy?(fork: ForkJoin): void;
+  runShared?: ChunkModel['run'];
+  /** The ranker is of no use afterwards. */
+  release(): Promise<void>;
 }
 
 export interface Scored extends RankedSet {
@@ -42,7 +63,10 @@ export function orderByScore(scores: Float32Array, size: number): Uint32Array {
     keys[i] = (0xffff_ffff - rising) * 2 ** 20 + i;
   }
   keys.sort();
-  return Uint32Array.from(keys, (key) => key % 2 ** 20);
+  const order = new Uint32Array(size);
+  // The index is what is left of the key after whole multiples of 2^20; no modulo of a float is needed for that.
+  for (let i = 0; i < size; i++) order[i] = keys[i] - Math.floor(keys[i] * 2 ** -20) * 2 ** 20;
+  return order;
 }
 
 /** Puts scores, and probabilities where there are some, into the order of `orderByScore`. */
@@ -62,7 +86,11 @@ export function rankedSet(
     const from = candidate[i];
     rows[i] = candidates.rows[from];
     sortedScores[i] = scores[from];
-    for (let h = 0; h < heads; h++) sorted![i * heads + h] = probabilities![from * heads + h];
   }
+  if (probabilities) for (let i = 0; i < size; i++) copyRow(probabilities, candidate[i], sorted!, i, heads);
   return { rows, scores: sortedScores, probabilities: sorted, candidate, size, model };
+}
+
+function copyRow(from: Float32Array, source: number, to: Float32Array, target: number, heads: number): void {
+  for (let h = 0; h < heads; h++) to[target * heads + h] = from[source * heads + h];
 }

@@ -57,6 +57,13 @@ export class ValueModel {
     return score;
   }
 
+  /** Scores of `size` rows of probabilities [size × heads]. */
+  scoreAll(probabilities: Float32Array, size: number): Float32Array {
+    const scores = new Float32Array(size);
+    for (let i = 0; i < size; i++) scores[i] = this.scoreAt(probabilities, i * HEADS.length);
+    return scores;
+  }
+
   /** Every head's probability × weight; the contributions sum to the score. */
   explain(probabilities: Float32Array, at: number): PostExplanation['heads'] {
     return HEADS.map((head, h) => {

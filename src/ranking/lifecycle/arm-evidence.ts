@@ -1,4 +1,5 @@
 // What the users of one arm (canary or control) got and did: sums of their answers, pages and events, bounded in memory.
+import { z } from 'zod';
 import type { FeedAnswer, ServedPost } from '../../contracts.ts';
 import type { EventType } from '../../vocabulary.ts';
 import { Concentration } from './concentration.ts';
@@ -31,12 +32,32 @@ const PAGES_REMEMBERED = 20_000;
 /** Heads that calibration compares, named as their events. */
 const ENGAGEMENTS = ['click', 'like'] as const;
 
+const counts = z.array(z.tuple([z.string(), z.number()]));
+
+/** The evidence as it is kept over a restart: without the pages whose events are still waited for. */
+export const keptArm = z.strictObject({
+  slates: z.number(),
+  failures: z.number(),
+  lastFailure: z.string(),
+  late: z.number(),
+  rankMs: z.array(z.number()),
+  pages: z.number(),
+  posts: z.number(),
+  outOfNetwork: z.number(),
+  ranked: z.number(),
+  negative: z.number(),
+  predicted: z.number(),
+  observed: z.number(),
+  authors: counts,
+  postIds: counts,
+});
+
 export class ArmEvidence {
   #slates = 0;
   #failures = 0;
   #lastFailure = '';
   #late = 0;
-  readonly #rankMs = new RecentMedian();
+  #rankMs = new RecentMedian();
   #pages = 0;
   #posts = 0;
   #outOfNetwork = 0;
@@ -44,8 +65,8 @@ export class ArmEvidence {
   #negative = 0;
   #predicted = 0;
   #observed = 0;
-  readonly #authors = new Concentration();
-  readonly #postIds = new Concentration();
+  #authors = new Concentration();
+  #postIds = new Concentration();
   /** Events that were counted, by request. */
   readonly #requests = new Map<string, Set<string>>();
 
@@ -89,6 +110,44 @@ export class ArmEvidence {
       this.#observed++;
     }
     return true;
+  }
+
+  toJSON(): z.infer<typeof keptArm> {
+    return {
+      slates: this.#slates,
+      failures: this.#failures,
+      lastFailure: this.#lastFailure,
+      late: this.#late,
+      rankMs: this.#rankMs.toJSON(),
+      pages: this.#pages,
+      posts: this.#posts,
+      outOfNetwork: this.#outOfNetwork,
+      ranked: this.#ranked,
+      negative: this.#negative,
+      predicted: this.#predicted,
+      observed: this.#observed,
+      authors: this.#authors.toJSON(),
+      postIds: this.#postIds.toJSON(),
+    };
+  }
+
+  static of(kept: z.infer<typeof keptArm>): ArmEvidence {
+    const made = new ArmEvidence();
+    made.#slates = kept.slates;
+    made.#failures = kept.failures;
+    made.#lastFailure = kept.lastFailure;
+    made.#late = kept.late;
+    made.#rankMs = RecentMedian.of(kept.rankMs);
+    made.#pages = kept.pages;
+    made.#posts = kept.posts;
+    made.#outOfNetwork = kept.outOfNetwork;
+    made.#ranked = kept.ranked;
+    made.#negative = kept.negative;
+    made.#predicted = kept.predicted;
+    made.#observed = kept.observed;
+    made.#authors = Concentration.of(kept.authors);
+    made.#postIds = Concentration.of(kept.postIds);
+    return made;
   }
 
   figures(): ArmFigures {

@@ -20,6 +20,21 @@ export class Concentration {
     this.#total++;
   }
 
+  /** What was counted, as `Concentration.of` takes it. */
+  toJSON(): [kind: string, count: number][] {
+    return [...this.#counts];
+  }
+
+  static of(counts: readonly (readonly [kind: string, count: number])[]): Concentration {
+    const made = new Concentration();
+    for (const [kind, count] of counts) {
+      made.#counts.set(kind, count);
+      made.#total += count;
+      made.#pairs += (count * (count - 1)) / 2;
+    }
+    return made;
+  }
+
   /** In [0, 1]; 0 where fewer than two were counted. */
   get index(): number {
     return this.#total < 2 ? 0 : this.#pairs / ((this.#total * (this.#total - 1)) / 2);

@@ -10,6 +10,17 @@ export class RecentMedian {
     this.#next = (this.#next + 1) % KEPT;
   }
 
+  /** Oldest first, as `RecentMedian.of` takes them. */
+  toJSON(): number[] {
+    return [...this.#values.slice(this.#next), ...this.#values.slice(0, this.#next)];
+  }
+
+  static of(values: readonly number[]): RecentMedian {
+    const made = new RecentMedian();
+    for (const value of values) made.add(value);
+    return made;
+  }
+
   /** null before the first value. */
   get median(): number | null {
     const sorted = [...this.#values].sort((a, b) => a - b);

@@ -1,11 +1,12 @@
 // All that one replica saw of one stage of one trial, and the verdict on it. A new stage starts with nothing.
+import { z } from 'zod';
 import type { FeedAnswer, ServedPost } from '../../contracts.ts';
 import type { EventType } from '../../vocabulary.ts';
-import { ArmEvidence, type ArmFigures } from './arm-evidence.ts';
+import { ArmEvidence, type ArmFigures, keptArm } from './arm-evidence.ts';
 import { bucketOf } from './buckets.ts';
 import { judgeCanary, judgeShadow, type Verdict } from './gates.ts';
 import type { RolloutConfig } from './rollout-config.ts';
-import { ShadowEvidence, type ShadowFigures } from './shadow-evidence.ts';
+import { keptShadow, ShadowEvidence, type ShadowFigures } from './shadow-evidence.ts';
 import type { Trial } from './stage-file.ts';
 
 export type TrialGroup = 'canary' | 'control';
@@ -17,17 +18,48 @@ export interface TrialFigures {
   control: ArmFigures | null;
 }
 
+/** What one replica knows of a stage, as it is kept over a restart. */
+export const keptTrial = z.strictObject({
+  name: z.string(),
+  trial: z.unknown(),
+  shadow: keptShadow,
+  canary: keptArm,
+  control: keptArm,
+});
+export type KeptTrial = z.infer<typeof keptTrial>;
+
 export class TrialEvidence {
   readonly trial: Trial;
   readonly #config: RolloutConfig;
   readonly #salt: string;
-  readonly #shadow = new ShadowEvidence();
-  readonly #arms: Record<TrialGroup, ArmEvidence> = { canary: new ArmEvidence(), control: new ArmEvidence() };
+  readonly #name: string;
+  #shadow = new ShadowEvidence();
+  #arms: Record<TrialGroup, ArmEvidence> = { canary: new ArmEvidence(), control: new ArmEvidence() };
 
   constructor(name: string, trial: Trial, config: RolloutConfig) {
+    this.#name = name;
     this.trial = trial;
     this.#config = config;
     this.#salt = `canary:${name}@${trial.version}`;
+  }
+
+  toJSON(): KeptTrial {
+    const { canary, control } = this.#arms;
+    return {
+      name: this.#name,
+      trial: this.trial,
+      shadow: this.#shadow.toJSON(),
+      canary: canary.toJSON(),
+      control: control.toJSON(),
+    };
+  }
+
+  /** Goes on from what was kept of this same stage of this same trial; says whether it was. */
+  restore(kept: KeptTrial): boolean {
+    if (kept.name !== this.#name || JSON.stringify(kept.trial) !== JSON.stringify(this.trial)) return false;
+    this.#shadow = ShadowEvidence.of(kept.shadow);
+    this.#arms = { canary: ArmEvidence.of(kept.canary), control: ArmEvidence.of(kept.control) };
+    return true;
   }
 
   /** Sticky: a larger share keeps every user of a smaller one. The control group is as large as the canary. */
