@@ -31,6 +31,8 @@ outcome was known by then, with a half-life of three hours. One map of the days 
 day to day, and is shown beside it. The error of 15 bins is not 0 where nothing is wrong: each row says what chance gives.
 
 **Click-through, gowalla.** Protocols of their own (\`evaluate -- ctr\`, \`evaluate -- retrieval\`): the trainers are those tables';
-the second builds and searches the service's index. **Off-policy**: \`evaluate -- ope\` reads Open Bandit's logs; on the
+the second builds and searches the service's index. Gowalla has ids and no texts, so its vectors are learned from ids: a
+low-pass of the normalised interactions, whose user side is a sum over the history as the service's is, beside LightGCN
+vectors, whose user side is trained and would be refreshed by the next training. **Off-policy**: \`evaluate -- ope\` reads Open Bandit's logs; on the
 service's own log (\`--serving-log\`) everything is the service's record, which a test checks from end to end against what a
 second service earns (\`test/integration/ope-serving-log.test.ts\`). **Demo**: the composed service answers.`;

@@ -1,6 +1,6 @@
 // The retrieval stage of the evaluation: a pool from the towers and a pool from the item graph, scored together.
 import { ItemGraph, type ItemGraphOptions } from '../../src/candidates/item-graph.ts';
-import { historyOf, type Split } from './retrieval-data.ts';
+import { historyOf, recencyFactors, type Split } from './retrieval-data.ts';
 import { BestList, objective, type Quality, QualityMean, TOP } from './retrieval-metrics.ts';
 import { type Axis, climb, range, type Trial } from './retrieval-search.ts';
 
@@ -34,10 +34,13 @@ export class GraphPool {
   /** Standard deviation of the scores over all items. */
   spread = 0;
   readonly #graph: ItemGraph;
+  readonly #recency: number;
   readonly #reached: Uint32Array;
   #count = 0;
 
-  constructor(graph: ItemGraph, capacity: number) {
+  /** `recency`: see `recencyFactors`. */
+  constructor(graph: ItemGraph, capacity: number, recency: number) {
+    this.#recency = recency;
     this.#graph = graph;
     this.pool = new BestList(Math.min(capacity, graph.itemCount));
     this.scores = new Float32Array(graph.itemCount);
@@ -47,7 +50,8 @@ export class GraphPool {
   fill(history: Uint32Array): void {
     const { scores, pool } = this;
     for (let i = 0; i < this.#count; i++) scores[this.#reached[i]] = 0;
-    this.#count = this.#graph.score(history, scores, this.#reached);
+    const factors = this.#recency > 0 ? recencyFactors(history.length, this.#recency) : undefined;
+    this.#count = this.#graph.score(history, scores, this.#reached, factors);
     let sum = 0;
     let squares = 0;
     for (let i = 0; i < this.#count; i++) {
@@ -96,8 +100,14 @@ export function blend(
   }
 }
 
+/** How the graph is built, and how much more a late item of a history counts (0 = not). */
+export interface GraphSettings extends ItemGraphOptions {
+  recency: number;
+}
+
 /** Of equal merit the ranges that the papers of item-graph.ts use, widened by half on either side. */
-const GRAPH_AXES: Record<keyof ItemGraphOptions, Axis> = {
+const GRAPH_AXES: Record<keyof GraphSettings, Axis> = {
+  recency: [0, 0.5, 1, 1.5, 2, 3],
   target: range(0, 1, 0.1),
   source: range(0, 1, 0.1),
   power: range(0.4, 1.6, 0.15),
@@ -105,7 +115,14 @@ const GRAPH_AXES: Record<keyof ItemGraphOptions, Axis> = {
   neighbours: [50, 100, 200, 500, 1000],
 };
 /** Symmetric normalisation, the training-free filter of GF-CF. */
-const GRAPH_START: ItemGraphOptions = { neighbours: 200, user: 1, source: 0.5, target: 0.5, power: 1 };
+const GRAPH_START: GraphSettings = {
+  neighbours: 200,
+  user: 1,
+  source: 0.5,
+  target: 0.5,
+  power: 1,
+  recency: 0,
+};
 
 export interface TuneOptions {
   split: Split;
@@ -118,30 +135,30 @@ export interface TuneOptions {
 type TableRow = Record<string, number>;
 
 /** Settings of the graph alone, by coordinate search on the validation users. */
-export async function tuneGraph(
-  options: TuneOptions,
-): Promise<{ best: ItemGraphOptions; table: TableRow[] }> {
+export async function tuneGraph(options: TuneOptions): Promise<{ best: GraphSettings; table: TableRow[] }> {
   const table: TableRow[] = [];
   let quality: Quality;
   const evaluate = (settings: Record<string, number>) => {
-    const graph = ItemGraph.build(options.split.fit, settings as unknown as ItemGraphOptions);
-    quality = measureGraph(graph, options);
+    const tried = settings as unknown as GraphSettings;
+    quality = measureGraph(ItemGraph.build(options.split.fit, tried), tried.recency, options);
     return objective(quality);
   };
   const onTrial = ({ settings }: Trial<Record<string, number>>) => {
     table.push({ ...settings, ...quality });
     options.say(`graph ${describe(settings)}: ${describe({ ...quality })}`);
   };
-  const best = await climb({ ...GRAPH_START }, GRAPH_AXES, evaluate, {
+  // Where lines have no order, late means nothing.
+  const axes = options.split.ordered ? GRAPH_AXES : { ...GRAPH_AXES, recency: [0] };
+  const best = await climb({ ...GRAPH_START }, axes, evaluate, {
     deadlineMs: options.deadlineMs,
     onTrial,
   });
-  return { best: best.settings as unknown as ItemGraphOptions, table };
+  return { best: best.settings as unknown as GraphSettings, table };
 }
 
-function measureGraph(graph: ItemGraph, { split, users }: TuneOptions): Quality {
+function measureGraph(graph: ItemGraph, recency: number, { split, users }: TuneOptions): Quality {
   const mean = new QualityMean();
-  const ranked = new GraphPool(graph, TOP);
+  const ranked = new GraphPool(graph, TOP, recency);
   for (const user of split.users.subarray(0, users)) {
     ranked.fill(historyOf(split.fit, user));
     mean.add(ranked.pool.items, new Set(historyOf(split.held, user)), ranked.pool.size);
@@ -152,6 +169,7 @@ function measureGraph(graph: ItemGraph, { split, users }: TuneOptions): Quality 
 /** What `tuneBlend` needs beside the options: towers and exact pools of the first users of the split, in its order. */
 export interface BlendParts {
   graph: ItemGraph;
+  recency: number;
   /** Where the search over weights begins. */
   weight: number;
   towers: Towers;
@@ -176,11 +194,11 @@ const CLEAR_GAIN = 1;
 /** Weight of the graph by a search on the tuning users, confirmed on others by a paired comparison. */
 export async function tuneBlend(options: TuneOptions, parts: BlendParts): Promise<Blend> {
   const { split } = options;
-  const { graph, towers, pools, confirmUntil } = parts;
+  const { graph, recency, towers, pools, confirmUntil } = parts;
   const table: TableRow[] = [];
   const width = pools.length / Math.max(1, confirmUntil);
   const out = new BestList(TOP);
-  const pool = new GraphPool(graph, POOL);
+  const pool = new GraphPool(graph, POOL, recency);
   const measure = (weight: number, from: number, to: number) => {
     const mean = new QualityMean();
     const perUser = new Float64Array(to - from);
@@ -231,9 +249,14 @@ export function pairedGain(a: Float64Array, b: Float64Array): { mean: number; st
 }
 
 /** [n, items] of the first n users of the split: the graph's scores, each row of spread 1 over all items. */
-export function graphScores(graph: ItemGraph, { fit, users }: Split, n: number): Float32Array {
+export function graphScores(
+  graph: ItemGraph,
+  recency: number,
+  { fit, users }: Split,
+  n: number,
+): Float32Array {
   const scores = new Float32Array(n * graph.itemCount);
-  const pool = new GraphPool(graph, 1);
+  const pool = new GraphPool(graph, 1, recency);
   for (let row = 0; row < n; row++) {
     pool.fill(historyOf(fit, users[row]));
     const scale = pool.spread > 0 ? 1 / pool.spread : 0;

@@ -73,6 +73,16 @@ export interface Split {
   held: Interactions;
   /** Users with held-out items, in random order. */
   users: Uint32Array;
+  /** Whether lines have an order of their own; `fit` keeps it then. */
+  ordered: boolean;
+}
+
+/**
+ * [count] what each item of a history counts, the last 1: (place / count)^recency, so that 0 makes all alike. Relative
+ * to the length, because nothing is known of the times.
+ */
+export function recencyFactors(count: number, recency: number): Float64Array {
+  return Float64Array.from({ length: count }, (_, place) => ((place + 1) / count) ** recency);
 }
 
 /**
@@ -94,13 +104,14 @@ export function splitPairs(all: Interactions, share: number, seed: number): Spli
     else shuffle(items, random);
     const out = Math.min(items.length - 1, Math.floor(items.length * share + random()));
     held.push(items.slice(0, out).sort());
-    fit.push(items.slice(out).sort());
+    fit.push(ordered ? items.slice(out).reverse() : items.slice(out).sort());
     if (out > 0) users.push(user);
   }
   return {
     fit: toInteractions(fit, all.itemCount),
     held: toInteractions(held, all.itemCount),
     users: shuffle(Uint32Array.from(users), random),
+    ordered,
   };
 }
 

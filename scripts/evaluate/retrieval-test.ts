@@ -13,6 +13,7 @@ export interface TestInput {
   /** [users, width] exact best items by the towers. */
   pools: Uint32Array;
   graph: ItemGraph;
+  recency: number;
   weight: number;
   deadlineMs: number;
   say: (text: string) => void;
@@ -69,7 +70,7 @@ export async function measureTest(input: TestInput): Promise<TestFigures> {
     hnsw: new QualityMean(),
     graph: new QualityMean(),
   };
-  const graph = new GraphPool(input.graph, POOL);
+  const graph = new GraphPool(input.graph, POOL, input.recency);
   const out = new BestList(TOP);
   const began = Date.now();
   let done = 0;

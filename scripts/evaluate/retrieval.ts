@@ -34,9 +34,9 @@ const TRAINER_USERS = 2000;
 const TRAINER_SCORES = 100_000_000;
 /** Shares of the budget after which a search must have ended; the rest is the final fit and the test. */
 const GRAPH_UNTIL = 0.1;
-const TOWERS_UNTIL = 0.48;
-const BLEND_UNTIL = 0.55;
-const FIT_UNTIL = 0.75;
+const TOWERS_UNTIL = 0.52;
+const BLEND_UNTIL = 0.57;
+const FIT_UNTIL = 0.8;
 const TEST_UNTIL = 0.97;
 
 interface Flags {
@@ -74,17 +74,18 @@ export async function runRetrieval(argv: string[]): Promise<void> {
     await writeInteractions(work, 'fit', split.fit);
     await writeInteractions(work, 'held', split.held);
     await writeFile(join(work, 'validation.users'), validationUsers);
-    const common = { python, work, seed: flags.seed, threads: flags.threads };
     const tuning = { split, users: tuningUsers, say };
 
     const graphAlone = await tuneGraph({ ...tuning, deadlineMs: until(GRAPH_UNTIL) });
+    const { recency } = graphAlone.best;
+    const common = { python, work, seed: flags.seed, threads: flags.threads, recency };
     const tunedGraph = ItemGraph.build(split.fit, graphAlone.best);
     const trainerUsers = Math.min(
       tuningUsers,
       TRAINER_USERS,
       Math.max(200, Math.floor(TRAINER_SCORES / training.all.itemCount)),
     );
-    await writeFile(join(work, 'graph.scores'), graphScores(tunedGraph, split, trainerUsers));
+    await writeFile(join(work, 'graph.scores'), graphScores(tunedGraph, recency, split, trainerUsers));
     const fitSeconds = (FIT_UNTIL - BLEND_UNTIL) * flags.budgetMinutes * 60;
     const trained = await runTrainer('tune', { ...common, seconds: secondsTo(TOWERS_UNTIL), fitSeconds });
     const tuned = await readTowers(work, 'tuned');
@@ -92,6 +93,7 @@ export async function runRetrieval(argv: string[]): Promise<void> {
       { ...tuning, deadlineMs: until(BLEND_UNTIL) },
       {
         graph: tunedGraph,
+        recency,
         weight: trained.chosen.spectral.graph,
         ...tuned,
         confirmUntil: validationUsers.length,
@@ -108,6 +110,7 @@ export async function runRetrieval(argv: string[]): Promise<void> {
       towers: final.towers,
       pools: final.pools,
       graph: ItemGraph.build(training.all, graphAlone.best),
+      recency,
       weight,
       deadlineMs: until(TEST_UNTIL),
       say,

@@ -7,6 +7,7 @@ import { graphScores, pairedGain, poolOf, tuneBlend } from '../../../scripts/eva
 import {
   historyOf,
   readPairs,
+  recencyFactors,
   splitPairs,
   toInteractions,
   toTrainingSet,
@@ -99,7 +100,7 @@ describe('tuneBlend', () => {
     Array.from({ length: users }, (_, user) => (user >= 20 ? [] : [10 + (user % 10)])),
     20,
   );
-  const split = { fit, held, users: Uint32Array.from({ length: 20 }, (_, i) => i) };
+  const split = { fit, held, users: Uint32Array.from({ length: 20 }, (_, i) => i), ordered: false };
   const graph = ItemGraph.build(fit, { neighbours: 5, user: 1, source: 0.5, target: 0.5, power: 1 });
   const run = (right: boolean) => {
     const dim = 20;
@@ -111,6 +112,7 @@ describe('tuneBlend', () => {
     const options = { split, users: 10, deadlineMs: Number.POSITIVE_INFINITY, say: () => {} };
     return tuneBlend(options, {
       graph,
+      recency: 0,
       weight: 0.5,
       towers: { dim, users: vectors, items },
       pools,
@@ -130,18 +132,34 @@ describe('tuneBlend', () => {
   });
 
   it('gives the trainer the scores of the graph with spread 1, zeros for a history without edges', () => {
-    const scores = graphScores(graph, split, 1);
+    const scores = graphScores(graph, 0, split, 1);
     const mean = scores.reduce((sum, x) => sum + x, 0) / 20;
     expect(Math.sqrt(scores.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 20)).toBeCloseTo(1, 5);
     const lonely = toInteractions([[0], [1]], 3);
     const apart = ItemGraph.build(lonely, { neighbours: 5, user: 1, source: 0.5, target: 0.5, power: 1 });
-    expect([...graphScores(apart, { fit: lonely, held: lonely, users: Uint32Array.of(0) }, 1)]).toEqual([
-      0, 0, 0,
-    ]);
+    const alone = { fit: lonely, held: lonely, users: Uint32Array.of(0), ordered: false };
+    expect([...graphScores(apart, 0, alone, 1)]).toEqual([0, 0, 0]);
+  });
+});
+
+describe('recencyFactors', () => {
+  it('lets the last item of a history count 1 and earlier ones less, all alike at 0', () => {
+    expect([...recencyFactors(4, 1)]).toEqual([0.25, 0.5, 0.75, 1]);
+    expect([...recencyFactors(3, 0)]).toEqual([1, 1, 1]);
+    expect(recencyFactors(0, 2)).toHaveLength(0);
   });
 });
 
 describe('splitPairs', () => {
+  it('keeps the order of lines that have one, for what is fitted', () => {
+    const lines = Array.from({ length: 30 }, (_, user) =>
+      Array.from({ length: 10 }, (_, i) => (i * 7 + user) % 10),
+    );
+    const { fit, ordered } = splitPairs(toInteractions(lines, 10), 0.3, 7);
+    expect(ordered).toBe(true);
+    for (const [user, line] of lines.entries()) expect([...historyOf(fit, user)]).toEqual(line.slice(0, 7));
+  });
+
   const all = toInteractions(
     Array.from({ length: 50 }, (_, user) => Array.from({ length: (user % 20) + 1 }, (_, i) => i * 2)),
     40,

@@ -39,7 +39,9 @@ describe('npm run train', () => {
   it.each([
     ['--what must be towers, ranker, all', ['--what', 'everything']],
     ['--device must be auto, cpu, cuda', ['--device', 'tpu']],
-    ['--size must be main, heavy', ['--size', 'huge']],
+    ['--size must be main, large, heavy', ['--size', 'huge']],
+    ['--size large is DCN-v2', ['--size', 'large', '--architecture', 'MLP']],
+    ['--size large is DCN-v2', ['--size', 'large', '--compare']],
     ['--architecture must be MLP', ['--architecture', 'CNN']],
     ['--workers must be an integer', ['--workers', '0']],
     ['--compare and --architecture exclude each other', ['--compare', '--architecture', 'MLP']],

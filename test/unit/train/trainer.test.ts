@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FEATURES } from '../../../src/features/feature-schema.ts';
 import { loadModelArtifact } from '../../../src/features/model-artifact.ts';
+import { checkRanker } from '../../../src/ranking/onnx-model-check.ts';
 import { OnnxRanker } from '../../../src/ranking/onnx-ranker.ts';
 import { HEADS } from '../../../src/vocabulary.ts';
 import { writeTinySet } from './tiny-set.ts';
@@ -127,6 +128,36 @@ describe.skipIf(!PYTHON)(`training of a ranker${REASON}`, PATIENT, () => {
     if (int8.exported) {
       expect(int8.tried[int8.form].rankCorrelation).toBeGreaterThanOrEqual(0.995);
       expect(int8.tried[int8.form].aloneVersusBatch).toBeLessThanOrEqual(1e-6);
+    }
+  });
+
+  it('in the large size splits the request off, exactly, and exports an int8 form that the service can check', async () => {
+    const set = join(dir, 'requests');
+    const features = ['user_mix@1', 'user_cold@1', 'user_similarity@1', 'post_rates@1', 'post_age@1'];
+    await writeTinySet(set, { rows: 2400, features: [...features, 'context_position@1'] });
+    const { code, output, figures } = await train('large', [
+      '--data',
+      set,
+      '--size',
+      'large',
+      '--epochs',
+      '1',
+    ]);
+    expect(code, output).toBe(0);
+    expect(Object.keys(figures.figures)).toEqual(['ranker-dcn']);
+    expect(figures.architectures['ranker-dcn'].parameters).toBeGreaterThan(500_000);
+    const modelsDir = join(dir, 'large', 'models');
+    const artifact = await loadModelArtifact(join(modelsDir, 'ranker-dcn', '1'));
+    expect(artifact.manifest.inputs).toEqual(['features', 'user']);
+    expect(artifact.manifest.perRequest).toEqual(['user_mix@1', 'user_cold@1']);
+    expect(artifact.bytes.length).toBeLessThan(2_000_000);
+    expect(artifact.int8).toBeDefined();
+    // Golden outputs, from the network that reads everything with every candidate, are reproduced by the split one.
+    await checkRanker({ modelsDir, name: 'ranker-dcn', version: '1' });
+    for (const int8 of ['off', 'on'] as const) {
+      const ranker = await OnnxRanker.open(artifact, 'cpu', int8);
+      expect(ranker.preRank).toBe(250);
+      await ranker.release();
     }
   });
 
