@@ -40,6 +40,8 @@ in a folder of its own and compares what was sent with what is stored and counte
   --soak           Redis, PostgreSQL, two replicas and an updater of their own; the updater is killed -9, one replica is
                    stopped and continued; then the users' state is compared with a full rebuild. Linux only.
   --minutes N      length of the soak (default 20, at most 120)
+  --accounts N     accounts that the readers share, so that what is kept of users, seen posts above all, reaches its
+                   bound in the first half of 20 minutes (default 120; 0 = each has their own)
   --kills N        of the updater (default 20)
   --pause S        how long the replica is stopped (default 30, at least 10; 0 = not at all)
   --quick          a small world to start from
@@ -52,7 +54,7 @@ in a folder of its own and compares what was sent with what is stored and counte
 Ends with 1 when counts differ or a criterion of the soak fails.
 `;
 
-const SOAK_ONLY = ['minutes', 'kills', 'pause', 'quick', 'markdown', 'from'];
+const SOAK_ONLY = ['minutes', 'accounts', 'kills', 'pause', 'quick', 'markdown', 'from'];
 const REPLAY_ONLY = ['duration', 'url', 'html'];
 
 export const replayCommand: Command = {
@@ -67,6 +69,7 @@ export const replayCommand: Command = {
     html: { type: 'string' },
     soak: { type: 'boolean' },
     minutes: { type: 'string' },
+    accounts: { type: 'string' },
     kills: { type: 'string' },
     pause: { type: 'string' },
     quick: { type: 'boolean' },
@@ -136,6 +139,7 @@ async function replayOnce(flags: FlagValues, speed: number, feedsPerSecond: numb
 async function runSoak(flags: FlagValues, speed: number, feedsPerSecond: number): Promise<SoakReport> {
   const quick = flags.quick === true;
   const minutes = integerFlag(flags, 'minutes', 20, 1, 120);
+  const accounts = integerFlag(flags, 'accounts', 120, 0, 10_000_000);
   const kills = integerFlag(flags, 'kills', 20, 0, 1000);
   const pauseSeconds = integerFlag(flags, 'pause', 30, 0, 600);
   if (pauseSeconds > 0 && pauseSeconds < 10)
@@ -150,7 +154,7 @@ async function runSoak(flags: FlagValues, speed: number, feedsPerSecond: number)
   }
   const clicks = await clicksOf(flags);
   const cacheDir = join(REPOSITORY, '.cache');
-  const setting = { clicks, speed, feedsPerSecond, minutes, kills, pauseSeconds, quick };
+  const setting = { clicks, speed, accounts, feedsPerSecond, minutes, kills, pauseSeconds, quick };
   const report = await soak({ ...setting, cacheDir, note });
   // Before anything is judged: the figures of a failure are what one wants to see.
   const json = textFlag(flags, 'json') ?? docs('live-data.json');

@@ -8,6 +8,7 @@ import { SequenceWindow } from './sequence-window.ts';
 
 const READ_LIMIT = 2000;
 const READ_TIMEOUT_MS = 5000;
+const JOIN_TIMEOUT_MS = 500;
 const MAX_BACKOFF_MS = 5000;
 /** How often an idle follower asks whether an updater leads. */
 const ASK_MS = 500;
@@ -189,7 +190,8 @@ export class Follower {
     if (!stream) return;
     if (this.#joining === null) {
       if (!this.#mayAsk()) return;
-      const deadline = deadlineIn(READ_TIMEOUT_MS);
+      // SQL waits for it: a stream that hangs must not hold up the changes.
+      const deadline = deadlineIn(JOIN_TIMEOUT_MS);
       if ((await stream.completeAt(deadline)) === null) return;
       const cursor = await stream.position(deadline);
       this.#joining = { cursor, horizon: await changes.horizon(deadline) };

@@ -11,10 +11,12 @@ import type {
   UserState,
 } from './contracts.ts';
 import { type Deadline, raceDeadline } from './deadline.ts';
-import { packHashes } from './hashing.ts';
+import type { OnlineStore } from './features/store/state-store.ts';
+import { hash32, packHashes } from './hashing.ts';
+import { LruMap } from './lru-map.ts';
 import { packUser } from './pack-user.ts';
 import type { UserEmbedder } from './user-embedder.ts';
-import { engagementCode, HISTORY_LIMIT } from './vocabulary.ts';
+import { engagementCode, HISTORY_LIMIT, UNDATED } from './vocabulary.ts';
 
 /** Time a request waits for a vector that is being computed; then it goes on with the one it has. */
 const EMBEDDING_WAIT_MS = 40;
@@ -22,14 +24,17 @@ const EMBEDDING_WAIT_MS = 40;
 const UNKNOWN_TTL_MS = 10_000;
 const UNKNOWN_LIMIT = 50_000;
 /** Shares of the request's time: the user store's, then the SQL store's where it has to stand in, counted together. */
-const STATE_SHARE = 0.25;
+export const STATE_SHARE = 0.25;
 const STORE_SHARE = 0.45;
-/** What the SQL store gave while the user store was down is believed for so long: it is asked once, not at each page. */
-const STAND_IN_MS = 5000;
+/**
+ * What the SQL store gave while the user store was down is believed for so long: it is asked once, not at each page.
+ * Changes of the user are heard of all the same, and end it.
+ */
+const STAND_IN_MS = 60_000;
 const STAND_INS = 2000;
 
 export interface HydrateContext {
-  state: StateStore;
+  state: StateStore & Pick<OnlineStore, 'lastKnown'>;
   users: { getUser(id: string, deadline: Deadline): Promise<StoredUser | null> };
   events: { recentEvents(userId: string, limit: number, deadline: Deadline): Promise<EngagementEvent[]> };
   posts: { getPosts(ids: readonly string[], deadline: Deadline): Promise<(Post | null)[]> };
@@ -63,7 +68,7 @@ export class UserHydrator {
   readonly #rebuilding = new Map<string, Promise<UserState | null>>();
   /** Users without anything stored, and until when that is believed. */
   readonly #unknown = new Map<string, number>();
-  readonly #standIns = new Map<string, { state: UserState; untilMs: number }>();
+  readonly #standIns = new LruMap<{ state: UserState; untilMs: number }>(STAND_INS);
 
   constructor(context: HydrateContext) {
     this.#context = context;
@@ -91,8 +96,10 @@ export class UserHydrator {
     }
     if (state === null || state.user === null) {
       try {
-        const standIn = isDown ? this.#standIn(userId) : null;
-        state = standIn ?? (await this.#rebuildBy(userId, storeDeadline, isDown)) ?? state;
+        state =
+          (isDown ? this.#known(userId) : null) ??
+          (await this.#rebuildBy(userId, storeDeadline, isDown)) ??
+          state;
       } catch {
         degraded.push('user_unknown');
       }
@@ -138,9 +145,13 @@ export class UserHydrator {
     this.#standIns.delete(userId);
   }
 
-  #standIn(userId: string): UserState | null {
+  /** While the store is down: what it last gave, or what the SQL store gave in its place. */
+  #known(userId: string): UserState | null {
     const kept = this.#standIns.get(userId);
-    return kept && kept.untilMs > Date.now() ? kept.state : null;
+    if (kept && kept.untilMs > Date.now()) return kept.state;
+    const { state, tower } = this.#context;
+    const known = state.lastKnown?.(userId, tower) ?? null;
+    return known?.user ? known : null;
   }
 
   /** A request that joins a rebuild has its own deadline. */
@@ -181,7 +192,7 @@ export class UserHydrator {
       history,
       seen: { postIds: recent.map((event) => event.postId), atMs: Date.now() },
       // A profile marks the state as complete: one without it was only touched and is rebuilt again.
-      user: stored?.user ?? { id: userId, createdAt: recent.at(-1)?.at ?? Date.now() },
+      user: stored?.user ?? { id: userId, createdAt: UNDATED },
       edges: stored?.edges ?? [],
     };
     if (!isDown) {
@@ -197,7 +208,6 @@ export class UserHydrator {
       user: stored?.user ?? null,
       edges: stored?.edges ?? [],
     };
-    if (this.#standIns.size >= STAND_INS) this.#standIns.clear();
     this.#standIns.set(userId, { state: standIn, untilMs: Date.now() + STAND_IN_MS });
     return standIn;
   }
@@ -240,7 +250,7 @@ export function historyEntry(
   return {
     postId: event.postId,
     authorId: post.authorId,
-    topic: post.topic ?? '',
+    topic: post.topic ? hash32(post.topic) : 0,
     type: event.type,
     at: event.at,
     dwellMs: event.dwellMs ?? 0,

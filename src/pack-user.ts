@@ -25,7 +25,7 @@ export function packUser(
     embeddingKind,
     historyKeys: packHashes(history.map((entry) => entry.postId)),
     historyAuthors: packHashes(history.map((entry) => entry.authorId)),
-    historyTopics: Uint32Array.from(history, (entry) => (entry.topic ? hash32(entry.topic) : 0)),
+    historyTopics: Uint32Array.from(history, (entry) => entry.topic),
     historyTypes: Uint8Array.from(history, (entry) => engagementCode(entry.type, entry.dwellMs)),
     historyAtMs: Float64Array.from(history, (entry) => entry.at),
     seen: state?.seen ?? new Uint32Array(0),

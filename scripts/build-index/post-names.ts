@@ -1,21 +1,17 @@
-// Author and topic strings by row, from the distinct ones met while the posts were read: the table keeps hashes.
+// Author ids by row, from the distinct ones met while the posts were read: the table keeps hashes.
 import type { PostTable } from '../../src/candidates/index/post-table.ts';
 import type { Post } from '../../src/contracts.ts';
-import { hash32, hash64 } from '../../src/hashing.ts';
+import { hash64 } from '../../src/hashing.ts';
 import { FIELD, RECORD_WORDS } from '../../src/post-record.ts';
 import type { PostNames } from './user-histories.ts';
 
 export class NameCollector {
   readonly #authors = new Set<string>();
-  readonly #topics = new Map<number, string>();
 
   /** The same batches, remembered on their way. */
   async *watch(posts: AsyncIterable<Post[]>): AsyncIterable<Post[]> {
     for await (const batch of posts) {
-      for (const post of batch) {
-        this.#authors.add(post.authorId);
-        if (post.topic) this.#topics.set(hash32(post.topic), post.topic);
-      }
+      for (const post of batch) this.#authors.add(post.authorId);
       yield batch;
     }
   }
@@ -31,7 +27,7 @@ export class NameCollector {
     return {
       postId: (row) => table.keyOf(row),
       authorId: (row) => authors[u32[row * RECORD_WORDS + FIELD.authorSlot]],
-      topic: (row) => this.#topics.get(u32[row * RECORD_WORDS + FIELD.topic]) ?? '',
+      topic: (row) => u32[row * RECORD_WORDS + FIELD.topic],
     };
   }
 }

@@ -10,11 +10,12 @@ import {
   SEEN_TTL_MS,
 } from '../../src/vocabulary.ts';
 
-/** Strings that the table keeps only as hashes. */
+/** What of a row goes into a history. */
 export interface PostNames {
   postId(row: number): string;
   authorId(row: number): string;
-  topic(row: number): string;
+  /** hash32, 0 = none. */
+  topic(row: number): number;
 }
 
 /** Seen posts are written in groups of at most this span, each with its newest time: expiry is late by that much. */
@@ -29,7 +30,6 @@ export interface SeenGroup {
 }
 
 interface UserRings {
-  firstAt: number;
   engagements: Ring;
   seen: Ring;
 }
@@ -54,7 +54,7 @@ export class UserHistories {
   add(event: EngagementEvent, row: number): void {
     let user = this.#users.get(event.userId);
     if (!user) {
-      user = { firstAt: event.at, engagements: new Ring(ENGAGEMENTS), seen: new Ring(SEEN_LIMIT) };
+      user = { engagements: new Ring(ENGAGEMENTS), seen: new Ring(SEEN_LIMIT) };
       this.#users.set(event.userId, user);
     }
     if (event.at >= this.#seenSince) user.seen.put(row, 0, event.at, 0);
@@ -63,11 +63,6 @@ export class UserHistories {
     else if (engagementCode(event.type, dwellMs) !== 0) {
       user.engagements.put(row, EVENT_TYPES.indexOf(event.type), event.at, dwellMs);
     }
-  }
-
-  /** Unix ms of the user's first event, null when there is none. */
-  firstAt(userId: string): number | null {
-    return this.#users.get(userId)?.firstAt ?? null;
   }
 
   /** Newest first. */

@@ -4,6 +4,7 @@ import type { PostTable } from '../../src/candidates/index/post-table.ts';
 import type { Edge, HistoryEntry, StateStore, User, UserStatePatch } from '../../src/contracts.ts';
 import { deadlineIn } from '../../src/deadline.ts';
 import { type TowerInput, towerInput } from '../../src/user-embedder.ts';
+import { UNDATED } from '../../src/vocabulary.ts';
 import type { UserChanges } from './user-changes.ts';
 import type { PostNames, UserHistories } from './user-histories.ts';
 
@@ -70,11 +71,7 @@ export async function writeUsers(
   for (const userId of histories.ids()) {
     if (done.has(userId)) continue;
     // A stored profile marks the state as complete; without one it would be rebuilt on the first request.
-    rest.push({
-      userId,
-      user: { id: userId, createdAt: histories.firstAt(userId) ?? input.nowMs },
-      edges: [],
-    });
+    rest.push({ userId, user: { id: userId, createdAt: UNDATED }, edges: [] });
     if (rest.length === BATCH) {
       await write(rest);
       rest = [];

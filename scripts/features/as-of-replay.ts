@@ -3,10 +3,9 @@
 import { newPostOf, PostTable } from '../../src/candidates/index/post-table.ts';
 import { CatalogueWriter } from '../../src/catalogue-writer.ts';
 import type { Change, Edge, EngagementEvent, Position, Post, User, UserState } from '../../src/contracts.ts';
-import { hash64 } from '../../src/hashing.ts';
 import { historyFrom } from '../../src/hydrate.ts';
 import { towerPost } from '../../src/post-text.ts';
-import { DIM, HISTORY_LIMIT } from '../../src/vocabulary.ts';
+import { DIM, HISTORY_LIMIT, UNDATED } from '../../src/vocabulary.ts';
 import type { FeatureStore } from './feature-store.ts';
 
 const READ_LIMIT = 2000;
@@ -29,8 +28,6 @@ export class AsOfReplay {
   readonly #embedPosts: EmbedPosts;
   readonly #writer: CatalogueWriter;
   readonly #users = new Map<string, KnownUser>();
-  /** Follows of authors without a post yet. */
-  readonly #waiting = new Map<string, number>();
   /** Posts whose row has its true vector. */
   readonly #embedded = new Set<string>();
   readonly #noVector = new Float32Array(DIM).fill(1);
@@ -86,8 +83,7 @@ export class AsOfReplay {
     const posts = await this.#store.posts(recent.map(({ postId }) => postId));
     const history = historyFrom(recent, posts);
     await this.embed(posts.filter((post) => post !== null));
-    const madeUp = recent.length > 0 ? { id: userId, createdAt: recent[recent.length - 1].at } : null;
-    const user = known.user ?? madeUp;
+    const user = known.user ?? { id: userId, createdAt: UNDATED };
     return { version: 0, embedding: null, history, seen: new Uint32Array(0), user, edges };
   }
 
@@ -114,7 +110,7 @@ export class AsOfReplay {
         return;
       }
       case 'followers':
-        this.#follow(change.authorId, change.delta);
+        this.#writer.setFollower(change.authorId, change.delta);
         return;
       case 'event':
         this.#event(change.event);
@@ -139,16 +135,6 @@ export class AsOfReplay {
   #publish(post: Post): void {
     this.#writer.upsert(post, this.#noVector);
     this.#embedded.delete(post.id);
-    const followers = this.#waiting.get(post.authorId);
-    if (followers === undefined) return;
-    this.#waiting.delete(post.authorId);
-    this.#writer.setFollower(post.authorId, followers);
-  }
-
-  #follow(authorId: string, delta: number): void {
-    const { lo, hi } = hash64(authorId);
-    if (this.table.newestByAuthor(lo, hi) >= 0) this.#writer.setFollower(authorId, delta);
-    else this.#waiting.set(authorId, (this.#waiting.get(authorId) ?? 0) + delta);
   }
 
   #event(event: EngagementEvent): void {

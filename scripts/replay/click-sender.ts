@@ -9,6 +9,8 @@ export interface ClickSenderOptions {
   bases: readonly string[];
   /** Times real time. */
   speed: number;
+  /** The readers share so many accounts; default 0: each has their own. */
+  accounts?: number;
   /** Ids of posts, users and events begin with it. */
   prefix: string;
   /** Whether a replica is in rotation now. Default: always. */
@@ -141,10 +143,10 @@ export class ClickSender {
   }
 
   async #sendEvents(from: number, to: number): Promise<void> {
-    const { clicks, prefix } = this.#options;
+    const { clicks, prefix, accounts = 0 } = this.#options;
     const events = [];
     for (let i = from; i < to; i++) {
-      const userId = `${prefix}${clicks.users[i]}`;
+      const userId = `${prefix}${accounts > 0 ? clicks.users[i] % accounts : clicks.users[i]}`;
       events.push({
         id: `${prefix}click-${i}`,
         userId,

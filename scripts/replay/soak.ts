@@ -23,6 +23,8 @@ import { diffServedFeatures } from './served-features.ts';
 export interface SoakOptions {
   clicks: Clicks;
   speed: number;
+  /** The readers of the clicks share so many accounts; 0 = each has their own. */
+  accounts: number;
   feedsPerSecond: number;
   minutes: number;
   kills: number;
@@ -53,9 +55,11 @@ export interface SoakReport extends Found {
   at: string;
   machine: Machine;
   /** `posts` and `users`: the world it began with. */
-  options: Pick<SoakOptions, 'speed' | 'feedsPerSecond' | 'minutes' | 'pauseSeconds'> & {
+  options: Pick<SoakOptions, 'speed' | 'accounts' | 'feedsPerSecond' | 'minutes' | 'pauseSeconds'> & {
     posts: number;
     users: number;
+    sessionMinutes: number;
+    streamEntries: number;
   };
   /** Others' share of all cores meanwhile; null where it cannot be read. */
   foreignShare: number | null;
@@ -66,6 +70,9 @@ export interface SoakReport extends Found {
 const KILLS_FROM = 0.05;
 const KILLS_TO = 0.55;
 const PAUSE_AT = 0.6;
+/** Short, so that what Redis holds is as much as it will ever be long before the second half, where growth is judged. */
+const SESSION_MINUTES = 1;
+const STREAM_ENTRIES = 2000;
 const SETTLE_MS = 90_000;
 const VECTORS_MS = 2000;
 /** The sign of life that a killed updater left ends, and it is started again. */
@@ -75,7 +82,7 @@ const POST_FRESH_MS = 2000;
 const GROWTH_SHARE = 0.05;
 
 export async function soak(options: SoakOptions): Promise<SoakReport> {
-  const { speed, feedsPerSecond, minutes, pauseSeconds, quick, cacheDir, note } = options;
+  const { speed, accounts, feedsPerSecond, minutes, pauseSeconds, quick, cacheDir, note } = options;
   const site = await Site.open({ quick, soakMinutes: minutes, cacheDir, note });
   const { posts, users } = site.world;
   const foreign = measureForeignLoad();
@@ -88,7 +95,10 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   return {
     at: new Date().toISOString(),
     machine: machine(),
-    options: { speed, feedsPerSecond, minutes, pauseSeconds, posts, users },
+    options: {
+      ...{ speed, accounts, feedsPerSecond, minutes, pauseSeconds, posts, users },
+      ...{ sessionMinutes: SESSION_MINUTES, streamEntries: STREAM_ENTRIES },
+    },
     foreignShare: foreign(),
     ...found,
     criteria: criteriaOf(found, options),
@@ -96,7 +106,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
 }
 
 async function soakIn(site: Site, options: SoakOptions): Promise<Found> {
-  const { clicks, speed, feedsPerSecond, minutes, pauseSeconds, cacheDir, note } = options;
+  const { clicks, speed, accounts, feedsPerSecond, minutes, pauseSeconds, cacheDir, note } = options;
   await runCommand(process.execPath, [
     join(REPOSITORY, 'scripts', 'setup-db.ts'),
     ...['--database-url', site.postgres.directUrl],
@@ -106,6 +116,8 @@ async function soakIn(site: Site, options: SoakOptions): Promise<Found> {
     REDIS_URL: site.redis.directUrl,
     FEED_WORKERS: '1',
     FEATURE_LOG_SHARE: '0.1',
+    FEED_SESSION_MS: String(SESSION_MINUTES * 60_000),
+    CHANGE_STREAM_LENGTH: String(STREAM_ENTRIES),
   };
   const updater = await site.startService({ script: 'updater.ts', index: false, env });
   const endSupervision = supervise(updater);
@@ -131,6 +143,7 @@ async function soakIn(site: Site, options: SoakOptions): Promise<Found> {
     clicks,
     bases: replicas.map(({ base }) => base),
     speed,
+    accounts,
     prefix,
     durationMs,
     feedsPerSecond,

@@ -34,10 +34,14 @@ export interface VectorIndex {
   readonly kind: string;
   /**
    * The `k` nearest rows to a finite unit vector [dim], best first. Deleted rows are left out.
-   * `fromRow` restricts an exact scan to rows ≥ it (the live tier). Throws FeedrankError(invalid_input) on a
-   * vector of wrong length or with a number that is not finite.
+   * `fromRow` restricts it to rows ≥ it. Throws FeedrankError(invalid_input) on a vector of wrong length or with a
+   * number that is not finite.
    */
   search(query: Float32Array, k: number, hits: Hits, fromRow?: number): void;
+  /** Rows that a search with this `k` and `fromRow` reads, about: for callers with a budget. Absent: all of them. */
+  rowsRead?(k: number, fromRow: number): number;
+  /** The similarity of the rows `fromRow` … `fromRow + out.length − 1` to a vector of finite numbers, deleted ones too. */
+  similarities?(query: Float32Array, fromRow: number, out: Float32Array): void;
 }
 
 /** Candidates of one request, in rows of one generation. */

@@ -76,6 +76,8 @@ export interface RankedSet {
   size: number;
   /** `ranker@3`, `light@1`, `retrieval`. */
   model: string;
+  /** Where a lighter model chose the `kept` candidates that `model` scored, [candidate] 1 in `byMain`. */
+  preRanked?: { model: string; kept: number; byMain: Uint8Array; ms: number };
 }
 
 export interface SlateEntry {
@@ -104,9 +106,11 @@ export interface PostExplanation {
   heads: { head: Head; probability: number; weight: number; contribution: number }[];
   rules: { rule: string; effect: string }[];
   rankedPosition: number;
+  /** The model whose probabilities these are; null where a fallback without any ranked. */
+  rankedBy?: string | null;
 }
 
-export type Stage = 'retrieve' | 'filter' | 'encode' | 'rank' | 'rerank' | 'present';
+export type Stage = 'retrieve' | 'filter' | 'prerank' | 'encode' | 'rank' | 'rerank' | 'present';
 
 export interface FeedAnswer {
   requestId: string;
@@ -118,7 +122,8 @@ export interface FeedAnswer {
   /** Causes, for example `index_unavailable`, `ranker_late`. Empty = full quality. */
   degraded: string[];
   stageMs: Partial<Record<Stage, number>>;
-  counts: { retrieved: number; kept: number; ranked: number };
+  /** `ranked`: put in order; `preRanked`: of these, how many the main model saw, where a lighter one chose them. */
+  counts: { retrieved: number; kept: number; ranked: number; preRanked?: number };
   /** With explain = 2. */
   dropped?: { postId: string; reason: RemovalReason }[];
   /** Of an explored request; absent where a fallback without probabilities ranked. */

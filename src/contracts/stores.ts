@@ -156,9 +156,11 @@ export interface ServingLog {
 export interface HistoryEntry {
   postId: string;
   authorId: string;
-  topic: string;
+  /** hash32 of the post's topic, 0 = none. */
+  topic: number;
   type: EventType;
   at: number;
+  /** Kept in whole seconds. */
   dwellMs: number;
 }
 

@@ -1,4 +1,5 @@
-// The post and author columns of a row, from its record: age, decayed heat, smoothed rates. Called by the encoder.
+// The post and author columns of a row, from its record: age, decayed heat, smoothed rates. In two passes, so that the
+// logarithms of a block are computed together between them. Called by the encoder.
 import type { Catalogue } from '../contracts.ts';
 import {
   AUTHOR_FIELD,
@@ -9,7 +10,7 @@ import {
   RECORD_WORDS,
   SLOW_HALF_LIFE_HOURS,
 } from '../post-record.ts';
-import { cleanCount, logCount } from './feature-request.ts';
+import { cleanCount } from './feature-request.ts';
 import { fullOffset } from './feature-schema.ts';
 
 /** Upper edges of the age buckets; the last bucket is open. */
@@ -43,61 +44,114 @@ const AT = {
 /** A rate's distance from its prior is bounded: e^6 ≈ 400 times. */
 const MAX_LOG_RATIO = 6;
 
-/** ln of (count + prior × weight) / (impressions + weight) / prior; counts without impressions are bounded. */
-function logRate(count: number, impressions: number, prior: number): number {
+/** (count + prior × weight) / (impressions + weight) / prior; counts without impressions are bounded. */
+function smoothedRatio(count: number, impressions: number, prior: number): number {
   const smoothed =
     (cleanCount(count) + prior * PRIOR_IMPRESSIONS) / (cleanCount(impressions) + PRIOR_IMPRESSIONS);
-  return Math.max(-MAX_LOG_RATIO, Math.min(MAX_LOG_RATIO, Math.log(smoothed / prior)));
+  return smoothed / prior;
 }
 
-/** Fills the post and author columns of a full row, as of `nowMs`. Posts from the future have age 0. */
-export function fillPost(out: Float32Array, catalogue: Catalogue, row: number, nowMs: number): void {
-  const { u32, f32, f64 } = catalogue.records;
-  const at = row * RECORD_WORDS;
-  const hours = Math.max(0, (nowMs - f64[at >>> 1]) / HOUR_MS);
-  out[AT.age] = logCount(hours);
-  let bucket = 0;
-  while (bucket < AGE_BUCKET_HOURS.length && hours >= AGE_BUCKET_HOURS[bucket]) bucket++;
-  for (let i = 0; i <= AGE_BUCKET_HOURS.length; i++) out[AT.bucket + i] = i === bucket ? 1 : 0;
+function bounded(logRatio: number): number {
+  return Math.max(-MAX_LOG_RATIO, Math.min(MAX_LOG_RATIO, logRatio));
+}
 
+/** Places among a row's logarithms; the rates have six. */
+const LOG = {
+  age: 0,
+  heat: 1,
+  totals: 4,
+  dwell: 6,
+  textLength: 7,
+  authorCounters: 8,
+  slowRate: 11,
+  rates: 12,
+  authorRates: 18,
+} as const;
+
+/** Hours since the post was made, as of `nowMs`; 0 for posts from the future. */
+function ageHours(catalogue: Catalogue, at: number, nowMs: number): number {
+  return Math.max(0, (nowMs - catalogue.records.f64[at >>> 1]) / HOUR_MS);
+}
+
+/** First pass: what a post's columns are logarithms of, `[from, from + ROW_LOGS)`, as of `nowMs`. */
+export function fillLogs(
+  logs: Float64Array,
+  from: number,
+  catalogue: Catalogue,
+  row: number,
+  nowMs: number,
+): void {
+  const { u32, f32 } = catalogue.records;
+  const at = row * RECORD_WORDS;
+  logs[from + LOG.age] = 1 + cleanCount(ageHours(catalogue, at, nowMs));
   const sinceHours = Math.max(0, nowMs / HOUR_MS - u32[at + FIELD.countersAtSec] / 3600);
   const slowDecay = 2 ** (-sinceHours / SLOW_HALF_LIFE_HOURS);
+  const fastDecay = 2 ** (-sinceHours / FAST_HALF_LIFE_HOURS);
   const slowEngagement = f32[at + FIELD.slowEngagement] * slowDecay;
   const slowImpressions = f32[at + FIELD.slowImpressions] * slowDecay;
-  out[AT.heat] = logCount(f32[at + FIELD.fastEngagement] * 2 ** (-sinceHours / FAST_HALF_LIFE_HOURS));
-  out[AT.heat + 1] = logCount(slowEngagement);
-  out[AT.heat + 2] = logCount(slowImpressions);
-  out[AT.slowRate] = logRate(slowEngagement, slowImpressions, ENGAGEMENT_PRIOR);
+  logs[from + LOG.heat] = 1 + cleanCount(f32[at + FIELD.fastEngagement] * fastDecay);
+  logs[from + LOG.heat + 1] = 1 + cleanCount(slowEngagement);
+  logs[from + LOG.heat + 2] = 1 + cleanCount(slowImpressions);
+  logs[from + LOG.slowRate] = smoothedRatio(slowEngagement, slowImpressions, ENGAGEMENT_PRIOR);
 
   const impressions = f32[at + FIELD.impressions];
   for (let i = 0; i < RATE_PRIORS.length; i++) {
-    out[AT.rates + i] = logRate(f32[at + FIELD.clicks + i], impressions, RATE_PRIORS[i]);
+    logs[from + LOG.rates + i] = smoothedRatio(f32[at + FIELD.clicks + i], impressions, RATE_PRIORS[i]);
   }
   const engagements =
     f32[at + FIELD.clicks] + f32[at + FIELD.likes] + f32[at + FIELD.replies] + f32[at + FIELD.shares];
-  out[AT.totals] = logCount(impressions);
-  out[AT.totals + 1] = logCount(engagements);
+  logs[from + LOG.totals] = 1 + cleanCount(impressions);
+  logs[from + LOG.totals + 1] = 1 + cleanCount(engagements);
   const dwellSeconds = cleanCount(f32[at + FIELD.dwellSeconds]) + DWELL_PRIOR_SECONDS * PRIOR_IMPRESSIONS;
-  out[AT.dwell] = logCount(dwellSeconds / (cleanCount(impressions) + PRIOR_IMPRESSIONS));
-  const flags = u32[at + FIELD.flags];
-  out[AT.textLength] = logCount(flags >>> 16);
-  out[AT.kind] = flags & FLAG.sensitive ? 1 : 0;
-  out[AT.kind + 1] = flags & FLAG.reply ? 1 : 0;
-  out[AT.kind + 2] = flags & FLAG.media ? 1 : 0;
-  out[AT.kind + 3] = flags & FLAG.text ? 1 : 0;
-  fillAuthor(out, catalogue.authors, u32[at + FIELD.authorSlot] * AUTHOR_WORDS);
+  const dwell = dwellSeconds / (cleanCount(impressions) + PRIOR_IMPRESSIONS);
+  logs[from + LOG.dwell] = 1 + cleanCount(dwell);
+  logs[from + LOG.textLength] = 1 + cleanCount(u32[at + FIELD.flags] >>> 16);
+  fillAuthorLogs(logs, from, catalogue.authors, u32[at + FIELD.authorSlot] * AUTHOR_WORDS);
 }
 
-function fillAuthor(out: Float32Array, authors: Float32Array, at: number): void {
+function fillAuthorLogs(logs: Float64Array, from: number, authors: Float32Array, at: number): void {
   const impressions = authors[at + AUTHOR_FIELD.impressions];
-  out[AT.authorCounters] = logCount(authors[at + AUTHOR_FIELD.followers]);
-  out[AT.authorCounters + 1] = logCount(authors[at + AUTHOR_FIELD.posts]);
-  out[AT.authorCounters + 2] = logCount(impressions);
+  logs[from + LOG.authorCounters] = 1 + cleanCount(authors[at + AUTHOR_FIELD.followers]);
+  logs[from + LOG.authorCounters + 1] = 1 + cleanCount(authors[at + AUTHOR_FIELD.posts]);
+  logs[from + LOG.authorCounters + 2] = 1 + cleanCount(impressions);
   const engagements =
     authors[at + AUTHOR_FIELD.clicks] +
     2 * authors[at + AUTHOR_FIELD.likes] +
     3 * authors[at + AUTHOR_FIELD.replies] +
     4 * authors[at + AUTHOR_FIELD.shares];
-  out[AT.authorRates] = logRate(engagements, impressions, ENGAGEMENT_PRIOR);
-  out[AT.authorRates + 1] = logRate(authors[at + AUTHOR_FIELD.negatives], impressions, RATE_PRIORS[5]);
+  logs[from + LOG.authorRates] = smoothedRatio(engagements, impressions, ENGAGEMENT_PRIOR);
+  const negatives = authors[at + AUTHOR_FIELD.negatives];
+  logs[from + LOG.authorRates + 1] = smoothedRatio(negatives, impressions, RATE_PRIORS[5]);
+}
+
+/** Second pass: the post and author columns of a full row, from their logarithms at `from`. */
+export function fillPost(
+  out: Float32Array,
+  logs: Float64Array,
+  from: number,
+  catalogue: Catalogue,
+  row: number,
+  nowMs: number,
+): void {
+  const at = row * RECORD_WORDS;
+  const hours = ageHours(catalogue, at, nowMs);
+  out[AT.age] = logs[from + LOG.age];
+  let bucket = 0;
+  while (bucket < AGE_BUCKET_HOURS.length && hours >= AGE_BUCKET_HOURS[bucket]) bucket++;
+  for (let i = 0; i <= AGE_BUCKET_HOURS.length; i++) out[AT.bucket + i] = i === bucket ? 1 : 0;
+  for (let i = 0; i < 3; i++) out[AT.heat + i] = logs[from + LOG.heat + i];
+  out[AT.slowRate] = bounded(logs[from + LOG.slowRate]);
+  for (let i = 0; i < RATE_PRIORS.length; i++) out[AT.rates + i] = bounded(logs[from + LOG.rates + i]);
+  out[AT.totals] = logs[from + LOG.totals];
+  out[AT.totals + 1] = logs[from + LOG.totals + 1];
+  out[AT.dwell] = logs[from + LOG.dwell];
+  const flags = catalogue.records.u32[at + FIELD.flags];
+  out[AT.textLength] = logs[from + LOG.textLength];
+  out[AT.kind] = flags & FLAG.sensitive ? 1 : 0;
+  out[AT.kind + 1] = flags & FLAG.reply ? 1 : 0;
+  out[AT.kind + 2] = flags & FLAG.media ? 1 : 0;
+  out[AT.kind + 3] = flags & FLAG.text ? 1 : 0;
+  for (let i = 0; i < 3; i++) out[AT.authorCounters + i] = logs[from + LOG.authorCounters + i];
+  out[AT.authorRates] = bounded(logs[from + LOG.authorRates]);
+  out[AT.authorRates + 1] = bounded(logs[from + LOG.authorRates + 1]);
 }

@@ -15,7 +15,7 @@ import { freshFolder, soon, unique } from '../setup/test-servers.ts';
 const TOWER = 'tower@1';
 
 function entry(postId: string, change: Partial<HistoryEntry> = {}): HistoryEntry {
-  return { postId, authorId: 'author', topic: 'topic', type: 'like', at: 1_000, dwellMs: 0, ...change };
+  return { postId, authorId: 'author', topic: 77, type: 'like', at: 1_000, dwellMs: 0, ...change };
 }
 
 function vectorOf(seed: number): Float32Array {
@@ -63,7 +63,7 @@ export function stateStoreContract(options: (folder: string) => Partial<StateSto
         user,
         edges: [],
       });
-      const history = [entry('p 😀', { dwellMs: 12.5, at: 1_700_000_000_000, topic: '' })];
+      const history = [entry('p 😀', { dwellMs: 12_000, at: 1_700_000_000_000, topic: 0 })];
       await store.putState(userId, { edges, history }, soon());
       await store.putState(userId, { embedding: { tower: TOWER, vector: vectorOf(1) } }, soon());
       await store.putState(userId, { seen: { postIds: ['p', 'q'], atMs: Date.now() } }, soon());

@@ -1,6 +1,7 @@
 // What every UserStore must do. Run over each adapter by pglite.test.ts and postgres.test.ts.
 import { describe, expect, it } from 'vitest';
 import type { Edge, EventStore, ServingLog, UserStore } from '../../src/contracts.ts';
+import { UNDATED } from '../../src/vocabulary.ts';
 import { collect, soon, unique } from '../setup/test-servers.ts';
 import { record } from './serving-log-contract.ts';
 
@@ -89,7 +90,7 @@ export function userStoreContract(store: () => UserStore & EventStore & ServingL
         const found = all.filter(({ user }) => user.id.startsWith(prefix));
         expect(found).toEqual(
           ids.map((id, i) => ({
-            user: { id, createdAt: i < 5 ? 1 : 7 },
+            user: { id, createdAt: i < 5 ? 1 : UNDATED },
             edges: edges.filter((edge) => edge.userId === id),
           })),
         );

@@ -123,7 +123,11 @@ describe('runBuildIndex on the embedded stores', () => {
       'like p304',
       'click p300',
     ]);
-    expect(reader.history[0]).toMatchObject({ authorId: 'author4', topic: 'topic0', at: now - 10 * HOUR });
+    expect(reader.history[0]).toMatchObject({
+      authorId: 'author4',
+      topic: hash32('topic0'),
+      at: now - 10 * HOUR,
+    });
     expect(reader.user).toMatchObject({ id: 'reader', languages: ['en'] });
     expect(reader.edges.map(({ target }) => target)).toEqual(['author3']);
     expect(reader.seen).toHaveLength(3 * 2);

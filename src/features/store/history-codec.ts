@@ -1,175 +1,209 @@
-// Packed form of a user's history, about 11 bytes an entry where ids are numbered (`p1234`), 40 where they are UUIDs.
-// Every text stands once in a table; an id that is a prefix and a number is stored as such. Called by state-fields.ts.
+// Packed form of a user's history, column by column and bit by bit: some 9 bytes an entry where ids are numbered
+// (`p1234`), 38 where they are UUIDs. Texts stand once in a table, topics as their hashes. Called by state-fields.ts.
+import type { Buffer } from 'node:buffer';
 import type { HistoryEntry } from '../../contracts.ts';
 import { EVENT_TYPES, HISTORY_LIMIT } from '../../vocabulary.ts';
-import { PackedReader, PackedWriter } from './packed-bytes.ts';
+import { BitReader, BitWriter, widthOf } from './packed-bits.ts';
+import { readIds, Table, writeIds } from './packed-ids.ts';
 import { FORMAT } from './state-codec.ts';
 
 /** Engagements, and as many un-likes, which keep a like that comes late from coming back. */
-export const STORED_HISTORY_LIMIT = HISTORY_LIMIT * 2;
+const STORED_HISTORY_LIMIT = HISTORY_LIMIT * 2;
 
-/** Low bits of an entry's head: its type. */
-const TYPE_BITS = 0x0f;
-const HAS_DWELL = 0x10;
-/** Post and author are numbers behind the first and the second text of the table. */
-const USUAL_POST = 0x20;
-const USUAL_AUTHOR = 0x40;
+/** Bits of an event type's code, of the number of entries or of the topics among them, of a topic's hash. */
+const TYPE_BITS = 4;
+const COUNT_BITS = 7;
+const TOPIC_BITS = 32;
 
-/** How an id is stored where it is not the usual one. */
-const ID_TEXT = 0;
-const ID_NUMBERED = 1;
-const ID_UUID = 2;
-
-/** Times are whole milliseconds, stored as differences; anything else as float64. */
-const WHOLE_TIMES = 1;
-
-const NUMBERED = /^(.*?)(0|[1-9]\d{0,14})$/s;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const LARGEST_WHOLE_DWELL = 2 ** 50;
 /** Doubled by its sign, a difference of two times still is a safe integer. */
 const LARGEST_TIME = 2 ** 51;
+/** Longest dwell, 136 years. */
+const LARGEST_SECONDS = 2 ** 32 - 1;
 
-interface PackedId {
-  kind: number;
-  /** Place in the table of texts: the prefix, or the whole id. */
-  text: number;
-  number: number;
-  uuid: Buffer | null;
+/**
+ * Dwell times as they are kept: whole seconds, 0 for less than one. Nothing that reads a history looks at more than
+ * whether a dwell was long.
+ */
+export function keptDwellMs(dwellMs: number): number {
+  return Math.min(LARGEST_SECONDS, Math.max(0, Math.floor(dwellMs / 1000))) * 1000;
 }
 
-/** format, flags, count, texts, entries: head, post, author, topic, time, dwell. */
+/** At most STORED_HISTORY_LIMIT entries; dwell times as `keptDwellMs` has them. */
 export function encodeHistory(history: readonly HistoryEntry[]): Buffer {
-  const texts = new Map<string, number>();
-  const place = (text: string) => {
-    const known = texts.get(text);
-    if (known !== undefined) return known;
-    texts.set(text, texts.size);
-    return texts.size - 1;
-  };
-  const ids = history.map((entry) => ({
-    post: packId(entry.postId, place),
-    author: packId(entry.authorId, place),
-  }));
-  const topics = history.map((entry) => place(entry.topic));
-  const usualPost = ids.find(({ post }) => post.kind === ID_NUMBERED)?.post.text ?? -1;
-  const usualAuthor = ids.find(({ author }) => author.kind === ID_NUMBERED)?.author.text ?? -1;
-  const whole = history.every(
-    ({ at }) => Number.isInteger(at) && at >= 0 && at < LARGEST_TIME && !Object.is(at, -0),
+  const out = new BitWriter();
+  out.put(FORMAT, 8);
+  out.put(history.length, COUNT_BITS);
+  writeIds(
+    out,
+    history.map(({ postId }) => postId),
+    history.map(({ authorId }) => authorId),
   );
-  const out = new PackedWriter();
-  out.byte(FORMAT);
-  out.byte(whole ? WHOLE_TIMES : 0);
-  out.byte(history.length);
-  out.varint(texts.size);
-  for (const text of texts.keys()) out.text(text);
-  out.varint(usualPost + 1);
-  out.varint(usualAuthor + 1);
-  let before = 0;
-  history.forEach((entry, i) => {
-    const { post, author } = ids[i];
-    const isUsualPost = post.kind === ID_NUMBERED && post.text === usualPost;
-    const isUsualAuthor = author.kind === ID_NUMBERED && author.text === usualAuthor;
-    const hasDwell = !Object.is(entry.dwellMs, 0);
-    out.byte(
-      EVENT_TYPES.indexOf(entry.type) |
-        (hasDwell ? HAS_DWELL : 0) |
-        (isUsualPost ? USUAL_POST : 0) |
-        (isUsualAuthor ? USUAL_AUTHOR : 0),
-    );
-    if (isUsualPost) out.varint(post.number);
-    else writeId(out, post);
-    if (isUsualAuthor) out.varint(author.number);
-    else writeId(out, author);
-    out.varint(topics[i]);
-    if (whole) {
-      const step = before - entry.at;
-      out.varint(step >= 0 ? step * 2 : -step * 2 - 1);
-      before = entry.at;
-    } else out.double(entry.at);
-    if (hasDwell) writeDwell(out, entry.dwellMs);
-  });
+  writeTopics(
+    out,
+    history.map(({ topic }) => topic),
+  );
+  writeTypes(
+    out,
+    history.map(({ type }) => EVENT_TYPES.indexOf(type)),
+  );
+  writeTimes(
+    out,
+    history.map(({ at }) => at),
+  );
+  writeDwells(out, history);
   return out.take();
 }
 
 /** null for whatever does not decode exactly. */
 export function decodeHistory(bytes: Uint8Array | null): HistoryEntry[] | null {
-  if (!bytes || bytes.length < 3 || bytes[0] !== FORMAT || bytes[2] > STORED_HISTORY_LIMIT) return null;
-  const input = new PackedReader(bytes, 3);
-  const whole = bytes[1] === WHOLE_TIMES;
-  const texts: string[] = [];
-  for (let left = input.varint(); left > 0 && input.ok; left--) texts.push(input.text());
-  const textAt = (place: number) => {
-    if (place >= texts.length) input.ok = false;
-    return texts[place] ?? '';
-  };
-  const usualPost = input.varint() - 1;
-  const usualAuthor = input.varint() - 1;
+  if (!bytes || bytes[0] !== FORMAT) return null;
+  const input = new BitReader(bytes);
+  input.get(8);
+  const count = input.get(COUNT_BITS);
+  if (count > STORED_HISTORY_LIMIT) return null;
+  const [postIds, authorIds] = readIds(input, count);
+  const topics = readTopics(input, count);
+  const types = readTypes(input, count);
+  const times = readTimes(input, count);
+  const dwells = readDwells(input, types);
+  if (!input.isDone || !times.every(Number.isFinite)) return null;
   const history: HistoryEntry[] = [];
-  let before = 0;
-  for (let i = 0; i < bytes[2] && input.ok; i++) {
-    const head = input.byte();
-    const postId = head & USUAL_POST ? textAt(usualPost) + input.varint() : readId(input, textAt);
-    const authorId = head & USUAL_AUTHOR ? textAt(usualAuthor) + input.varint() : readId(input, textAt);
-    const topic = textAt(input.varint());
-    let at: number;
-    if (whole) {
-      const step = input.varint();
-      at = before - (step % 2 === 0 ? step / 2 : -(step + 1) / 2);
-      before = at;
-    } else at = input.double();
-    const dwellMs = head & HAS_DWELL ? readDwell(input) : 0;
-    const type = EVENT_TYPES[head & TYPE_BITS];
-    if (!type || !Number.isFinite(at) || !Number.isFinite(dwellMs)) return null;
-    history.push({ postId, authorId, topic, type, at, dwellMs });
+  for (let i = 0; i < count; i++) {
+    const type = EVENT_TYPES[types[i]];
+    if (!type) return null;
+    const [postId, authorId, topic] = [postIds[i], authorIds[i], topics[i]];
+    history.push({ postId, authorId, topic, type, at: times[i], dwellMs: dwells[i] * 1000 });
   }
-  return input.isDone ? history : null;
+  return history;
 }
 
-function packId(id: string, place: (text: string) => number): PackedId {
-  if (UUID.test(id)) {
-    return { kind: ID_UUID, text: 0, number: 0, uuid: Buffer.from(id.replaceAll('-', ''), 'hex') };
+/** The different ones, then each by its place among them. */
+function writeTopics(out: BitWriter, topics: readonly number[]): void {
+  const table = new Table<number>();
+  const places = topics.map((topic) => table.place(topic));
+  out.put(table.values.length, COUNT_BITS);
+  for (const topic of table.values) out.put(topic, TOPIC_BITS);
+  const width = widthOf(Math.max(0, table.values.length - 1));
+  for (const place of places) out.put(place, width);
+}
+
+function readTopics(input: BitReader, count: number): number[] {
+  const different = input.get(COUNT_BITS);
+  const table: number[] = [];
+  for (let i = 0; i < different; i++) table.push(input.get(TOPIC_BITS));
+  const width = widthOf(Math.max(0, different - 1));
+  const topics: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const place = input.get(width);
+    if (place >= different) input.ok = false;
+    topics.push(table[place]);
   }
-  const numbered = NUMBERED.exec(id);
-  if (numbered)
-    return { kind: ID_NUMBERED, text: place(numbered[1]), number: Number(numbered[2]), uuid: null };
-  return { kind: ID_TEXT, text: place(id), number: 0, uuid: null };
+  return topics;
 }
 
-function writeId(out: PackedWriter, id: PackedId): void {
-  out.byte(id.kind);
-  if (id.uuid) out.bytes(id.uuid);
-  else out.varint(id.text);
-  if (id.kind === ID_NUMBERED) out.varint(id.number);
+/** The different ones, the commonest first, which then takes one bit. */
+function writeTypes(out: BitWriter, types: readonly number[]): void {
+  const counts = new Map<number, number>();
+  for (const type of types) counts.set(type, (counts.get(type) ?? 0) + 1);
+  const different = [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0]).map(([type]) => type);
+  const width = widthOf(Math.max(0, different.length - 2));
+  out.put(different.length, TYPE_BITS);
+  for (const type of different) out.put(type, TYPE_BITS);
+  if (different.length < 2) return;
+  for (const type of types) {
+    const place = different.indexOf(type);
+    out.put(place === 0 ? 0 : 1, 1);
+    if (place > 0) out.put(place - 1, width);
+  }
 }
 
-function readId(input: PackedReader, textAt: (place: number) => string): string {
-  switch (input.byte()) {
-    case ID_TEXT:
-      return textAt(input.varint());
-    case ID_NUMBERED:
-      return textAt(input.varint()) + input.varint();
-    case ID_UUID: {
-      const hex = input.bytes(16).toString('hex');
-      return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+function readTypes(input: BitReader, count: number): number[] {
+  const different: number[] = [];
+  for (let left = input.get(TYPE_BITS); left > 0; left--) different.push(input.get(TYPE_BITS));
+  const width = widthOf(Math.max(0, different.length - 2));
+  const types: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const place = different.length > 1 && input.get(1) === 1 ? 1 + input.get(width) : 0;
+    types.push(different[place] ?? -1);
+  }
+  return types;
+}
+
+/**
+ * Whole milliseconds as the first time and the steps back from each to the next: of two widths, the shorter one chosen
+ * so that all together take the least, as most steps lie within a session. Other times as float64.
+ */
+function writeTimes(out: BitWriter, times: readonly number[]): void {
+  const whole = times.every(
+    (at) => Number.isInteger(at) && at >= 0 && at < LARGEST_TIME && !Object.is(at, -0),
+  );
+  out.put(whole ? 1 : 0, 1);
+  if (!whole) {
+    for (const at of times) out.double(at);
+    return;
+  }
+  const steps = times.slice(1).map((at, i) => times[i] - at);
+  const falling = steps.every((step) => step >= 0);
+  const codes = falling ? steps : steps.map((step) => (step >= 0 ? step * 2 : -step * 2 - 1));
+  const widths = codes.map(widthOf);
+  const long = Math.max(0, ...widths);
+  const short = cheapest(widths, long);
+  out.put(falling ? 1 : 0, 1);
+  out.width(short);
+  out.width(long);
+  if (times.length > 0) out.put(times[0], 51);
+  codes.forEach((code, i) => {
+    out.put(widths[i] <= short ? 0 : 1, 1);
+    out.put(code, widths[i] <= short ? short : long);
+  });
+}
+
+/** The shorter width with which numbers of these widths take the fewest bits. */
+function cheapest(widths: readonly number[], long: number): number {
+  let best = long;
+  let fewest = widths.length * long;
+  for (const short of new Set(widths)) {
+    const bits = widths.reduce((sum, width) => sum + (width <= short ? short : long), 0);
+    if (bits < fewest) [best, fewest] = [short, bits];
+  }
+  return best;
+}
+
+function readTimes(input: BitReader, count: number): number[] {
+  if (input.get(1) === 0) return Array.from({ length: count }, () => input.double());
+  const falling = input.get(1) === 1;
+  const [short, long] = [input.width(), input.width()];
+  const times: number[] = [];
+  for (let i = 0; i < count && input.ok; i++) {
+    if (i === 0) {
+      times.push(input.get(51));
+      continue;
     }
-    default:
-      input.ok = false;
-      return '';
+    const code = input.get(input.get(1) === 0 ? short : long);
+    const step = falling ? code : code % 2 === 0 ? code / 2 : -(code + 1) / 2;
+    times.push(times[i - 1] - step);
+  }
+  return times;
+}
+
+/** Seconds; where not exactly the dwell events have any, a bit each says so. */
+function writeDwells(out: BitWriter, history: readonly HistoryEntry[]): void {
+  const seconds = history.map(({ dwellMs }) => keptDwellMs(dwellMs) / 1000);
+  const width = seconds.reduce((widest, value) => Math.max(widest, widthOf(value)), 0);
+  out.width(width);
+  if (width === 0) return;
+  const usual = history.every(({ type }, i) => (type === 'dwell') === seconds[i] > 0);
+  out.put(usual ? 1 : 0, 1);
+  for (const value of seconds) {
+    if (!usual) out.put(value > 0 ? 1 : 0, 1);
+    if (value > 0) out.put(value, width);
   }
 }
 
-/** Whole milliseconds doubled; 1 and a float64 for anything else. */
-function writeDwell(out: PackedWriter, dwellMs: number): void {
-  if (Number.isInteger(dwellMs) && dwellMs > 0 && dwellMs < LARGEST_WHOLE_DWELL) out.varint(dwellMs * 2);
-  else {
-    out.varint(1);
-    out.double(dwellMs);
-  }
-}
-
-function readDwell(input: PackedReader): number {
-  const doubled = input.varint();
-  if (doubled % 2 === 0) return doubled / 2;
-  if (doubled !== 1) input.ok = false;
-  return input.double();
+function readDwells(input: BitReader, types: readonly number[]): number[] {
+  const width = input.width();
+  if (width === 0) return types.map(() => 0);
+  const usual = input.get(1) === 1;
+  const dwell = EVENT_TYPES.indexOf('dwell');
+  return types.map((type) => ((usual ? type === dwell : input.get(1) === 1) ? input.get(width) : 0));
 }

@@ -3,7 +3,7 @@
 import type { Edge, EngagementEvent, EventStore, Position, User } from '../../contracts.ts';
 import type { Deadline } from '../../deadline.ts';
 import { invalid } from '../../errors.ts';
-import { EVENT_TYPES, type EventType } from '../../vocabulary.ts';
+import { EVENT_TYPES, type EventType, UNDATED } from '../../vocabulary.ts';
 import { decodePosition } from './change-position.ts';
 import { between, inOrder, sampledBounds } from './parallel-scan.ts';
 import { type EdgeRow, edgeFromRow, USER_COLUMNS, type UserRow, userFromRow } from './postgres-users.ts';
@@ -57,7 +57,7 @@ cross join lateral (
 order by p.i`,
 };
 
-// A user known by edges alone gets a profile made of the id and the time of the first edge.
+// A user known by edges alone gets a profile made of the id.
 const SCAN_USERS: Statement = {
   name: 'users_scan',
   text: `
@@ -192,7 +192,7 @@ export class PostgresEvents implements EventStore {
       }>('scanning users', SCAN_USERS, [batchSize, after]);
       if (rows.length === 0) return;
       yield rows.map(({ id, profile, edges }) => ({
-        user: profile ? userFromRow(profile) : { id, createdAt: edges?.[0]?.created_at ?? 0 },
+        user: profile ? userFromRow(profile) : { id, createdAt: UNDATED },
         edges: (edges ?? []).map((edge) => edgeFromRow(id, edge)),
       }));
       if (rows.length < batchSize) return;

@@ -1,6 +1,7 @@
 // ServingLog over SQL: what was served, bounded by trimServingLog. Written behind the answer, read by offline jobs.
 import type { ServingLog, ServingRecord } from '../../contracts.ts';
 import type { Deadline } from '../../deadline.ts';
+import { decodeRecord, encodeRecord, type StoredRecord } from './serving-record-codec.ts';
 import type { SqlClient, Statement } from './sql-client.ts';
 import { ERASURE_GUARD } from './sql-erasure-lock.ts';
 import { checkKey, checkTime } from './storable.ts';
@@ -39,7 +40,8 @@ export class PostgresServingLog implements ServingLog {
       checkKey(record.requestId, `records[${i}].requestId`);
       checkKey(record.userId, `records[${i}].userId`);
       checkTime(record.at, `records[${i}].at`);
-      return { request_id: record.requestId, user_id: record.userId, at: record.at, record };
+      const { requestId: request_id, userId: user_id, at } = record;
+      return { request_id, user_id, at, record: encodeRecord(record) };
     });
     await this.#client.query('storing the serving log', APPEND, [JSON.stringify(rows)], deadline);
   }
@@ -49,13 +51,13 @@ export class PostgresServingLog implements ServingLog {
     let at = Number.NEGATIVE_INFINITY;
     let requestId = '';
     while (true) {
-      const rows = await this.#client.scan<{ record: ServingRecord }>('scanning the serving log', SCAN, [
+      const rows = await this.#client.scan<{ record: StoredRecord }>('scanning the serving log', SCAN, [
         batchSize,
         at,
         requestId,
       ]);
       if (rows.length === 0) return;
-      yield rows.map((row) => row.record);
+      yield rows.map((row) => decodeRecord(row.record));
       if (rows.length < batchSize) return;
       ({ at, requestId } = rows[rows.length - 1].record);
     }

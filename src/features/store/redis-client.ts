@@ -32,7 +32,7 @@ const PURPOSES = {
     commandTimeout: 2_000,
     connectTimeout: 1_500,
     retries: 1,
-    longestRetryMs: 2_000,
+    longestRetryMs: 500,
   },
   /** Rate limits: a slow Redis is given up soon, the replica then counts for itself. */
   limits: {

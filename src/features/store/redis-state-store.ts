@@ -6,6 +6,7 @@ import type { SessionStore, StateStore, UserState, UserStatePatch } from '../../
 import { type Deadline, raceDeadline } from '../../deadline.ts';
 import { FeedrankError } from '../../errors.ts';
 import { SEEN_TTL_MS } from '../../vocabulary.ts';
+import { LastKnownStates } from './last-known-states.ts';
 import { closeRedis, connectOnce, openRedis, type RedisTarget } from './redis-client.ts';
 import { isWrongType, redisError } from './redis-errors.ts';
 import {
@@ -20,6 +21,7 @@ import {
 } from './state-fields.ts';
 import { HEAD_BYTES, packFields, packHead, unpackHead, unpackRecord } from './state-record.ts';
 import { checkKey } from './storable.ts';
+import { WaitingWrite } from './waiting-write.ts';
 
 export interface RedisStateStoreOptions {
   redis: RedisTarget;
@@ -30,7 +32,7 @@ export interface RedisStateStoreOptions {
 }
 
 /** Raised when the layout of the values changes: states of the other layout are then not even looked at. */
-const LAYOUT = 2;
+const LAYOUT = 3;
 const BULK_IN_FLIGHT = 500;
 /** Compare-and-set tries; each failed round means that another writer got through. */
 const WRITE_TRIES = 30;
@@ -64,8 +66,9 @@ export class RedisStateStore implements StateStore, SessionStore {
   readonly #prefix: string;
   readonly #ttlMs: number;
   /** Patches that wait behind a write in flight for the same user. */
-  readonly #waiting = new Map<string, Write>();
+  readonly #waiting = new Map<string, WaitingWrite>();
   readonly #writing = new Set<string>();
+  readonly #lastKnown = new LastKnownStates();
   /** Whether bulk writes still find nothing there: an empty store is filled without reading it first. */
   #isFilling = true;
 
@@ -86,7 +89,20 @@ export class RedisStateStore implements StateStore, SessionStore {
   async getState(userId: string, towerVersion: string, deadline: Deadline): Promise<UserState | null> {
     checkKey(userId, 'userId');
     const [record, seen] = await this.#values(userId, deadline);
+    if (record) this.#lastKnown.keep(userId, record, seen);
+    else this.#lastKnown.forget(userId);
     return readState(userId, towerVersion, unpackRecord(record), seen, Date.now());
+  }
+
+  /** What this process last read or wrote of the user; null where it knows of nothing. */
+  lastKnown(userId: string, towerVersion: string): UserState | null {
+    const known = this.#lastKnown.get(userId);
+    return known ? readState(userId, towerVersion, unpackRecord(known.record), known.seen, Date.now()) : null;
+  }
+
+  /** The user was changed elsewhere: what is known here is not true any more. */
+  forgetKnown(userId: string): void {
+    this.#lastKnown.forget(userId);
   }
 
   async putState(userId: string, patch: UserStatePatch, deadline: Deadline): Promise<void> {
@@ -111,6 +127,7 @@ export class RedisStateStore implements StateStore, SessionStore {
   async eraseState(userId: string, deadline: Deadline): Promise<void> {
     checkKey(userId, 'userId');
     const keys = this.#userKeys(userId);
+    this.#lastKnown.forget(userId);
     await this.#call('erasing user state', deadline, () => this.#redis.unlink(...keys));
   }
 
@@ -156,7 +173,7 @@ export class RedisStateStore implements StateStore, SessionStore {
       return behind.done;
     }
     if (!this.#writing.has(userId)) return this.#writeInTurn(userId, [patch], deadline, expectNothing);
-    const write = new Write([patch], deadline);
+    const write = new WaitingWrite([patch], deadline);
     this.#waiting.set(userId, write);
     return write.done;
   }
@@ -227,20 +244,25 @@ export class RedisStateStore implements StateStore, SessionStore {
       );
       return answer === 'OK';
     }
+    const parts = isKept ? null : packFields(fields);
     const written = await this.#call(what, deadline, () =>
       this.#redis.feedrankWrite(
         ...keys,
         bytes?.subarray(0, HEAD_BYTES) ?? '',
         head,
         isKept ? 0 : 1,
-        isKept ? '' : packFields(fields),
+        parts ?? '',
         isSeenNew ? 1 : 0,
         isSeenNew ? seenNow : '',
         this.#ttlMs,
         Math.min(this.#ttlMs, SEEN_TTL_MS),
       ),
     );
-    return written === 1;
+    if (written !== 1) return false;
+    const record = parts ? Buffer.concat([head, parts]) : bytes;
+    // Only of users that are served here: a rebuild of everybody would push them out.
+    if (record && this.#lastKnown.get(userId)) this.#lastKnown.keep(userId, record, seenNow ?? null);
+    return true;
   }
 
   /** The record and the seen posts; a value of another type is null. */
@@ -260,31 +282,16 @@ export class RedisStateStore implements StateStore, SessionStore {
     }
   }
 
-  /** The braces keep one user's keys in one slot of a Cluster. */
+  /**
+   * The braces keep one user's keys in one slot of a Cluster, whatever the id begins with. Short: a key of 15 bytes or
+   * fewer takes 16 bytes of Redis less than one of 16.
+   */
   #userKeys(userId: string): [record: string, seen: string] {
-    const record = `${this.#prefix}s${LAYOUT}:{u:${userId}}`;
-    return [record, `${record}:seen`];
+    const record = `${this.#prefix}fr${LAYOUT}{u${userId}}`;
+    return [record, `${record}s`];
   }
 
   #sessionKey(key: string): string {
-    return `${this.#prefix}session:${key}`;
-  }
-}
-
-/** Patches of one user that are written together. */
-class Write {
-  readonly patches: UserStatePatch[];
-  readonly deadline: Deadline;
-  readonly done: Promise<boolean>;
-  resolve: (atOnce: boolean) => void = () => {};
-  reject: (error: unknown) => void = () => {};
-
-  constructor(patches: UserStatePatch[], deadline: Deadline) {
-    this.patches = patches;
-    this.deadline = deadline;
-    this.done = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
+    return `${this.#prefix}feedrank:session:${key}`;
   }
 }

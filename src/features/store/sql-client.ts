@@ -120,11 +120,6 @@ export class SqlClient {
     }
   }
 
-  /** Resolves when the database answers. */
-  async ping(deadline: Deadline): Promise<void> {
-    await this.query('database ping', { name: 'ping', text: 'select 1' }, [], deadline);
-  }
-
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

@@ -1,4 +1,4 @@
-// Binary form of the parts of a user's online state. Every value opens with a format byte; whatever does not decode
+// Binary form of the parts of a user's online state. Every value but a vector opens with a format byte; whatever does not decode
 // exactly (another version, a torn or foreign value) is null, never an exception. Called by state-fields.ts.
 import { Buffer } from 'node:buffer';
 import type { Edge, EdgeKind, User } from '../../contracts.ts';
@@ -6,16 +6,16 @@ import { DIM, SEEN_LIMIT } from '../../vocabulary.ts';
 import { PackedReader, PackedWriter } from './packed-bytes.ts';
 
 /** Raised when a layout changes; older values then read as absent and are rebuilt from the SQL store. */
-export const FORMAT = 2;
+export const FORMAT = 3;
 
 /** Seen posts, oldest first: hash64 and unix seconds, three words each. */
 export type SeenEntries = Uint32Array;
 export const SEEN_WORDS = 3;
 
-// ------------------------------- embedding: format, largest component f32, DIM × int16 LE in units of it ÷ 32767
+// ---------------------------------------- embedding: largest component f32, DIM × int16 LE in units of it ÷ 32767
 
-const EMBEDDING_HEAD_BYTES = 5;
-const EMBEDDING_BYTES = EMBEDDING_HEAD_BYTES + DIM * 2;
+const EMBEDDING_HEAD_BYTES = 4;
+export const EMBEDDING_BYTES = EMBEDDING_HEAD_BYTES + DIM * 2;
 const INT16_MAX = 32_767;
 
 /** 16 bits a component: off by at most 1 ÷ 65534 of the largest one. */
@@ -23,8 +23,7 @@ export function encodeEmbedding(vector: Float32Array): Buffer {
   const bytes = Buffer.alloc(EMBEDDING_BYTES);
   let largest = 0;
   for (const value of vector) largest = Math.max(largest, Math.abs(value));
-  bytes[0] = FORMAT;
-  bytes.writeFloatLE(largest, 1);
+  bytes.writeFloatLE(largest, 0);
   const scale = largest === 0 ? 0 : INT16_MAX / largest;
   for (let i = 0; i < DIM; i++)
     bytes.writeInt16LE(Math.round(vector[i] * scale), EMBEDDING_HEAD_BYTES + i * 2);
@@ -32,9 +31,9 @@ export function encodeEmbedding(vector: Float32Array): Buffer {
 }
 
 export function decodeEmbedding(bytes: Uint8Array | null): Float32Array | null {
-  if (!bytes || bytes.length !== EMBEDDING_BYTES || bytes[0] !== FORMAT) return null;
+  if (!bytes || bytes.length !== EMBEDDING_BYTES) return null;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const largest = view.getFloat32(1, true);
+  const largest = view.getFloat32(0, true);
   if (!Number.isFinite(largest) || largest < 0) return null;
   const vector = new Float32Array(DIM);
   for (let i = 0; i < DIM; i++) {

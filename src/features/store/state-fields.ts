@@ -2,7 +2,7 @@
 // what a patch means, shared by the Redis and the LMDB adapter.
 import type { HistoryEntry, UserState, UserStatePatch } from '../../contracts.ts';
 import { FeedrankError, invalid } from '../../errors.ts';
-import { hash64 } from '../../hashing.ts';
+import { hash32, hash64 } from '../../hashing.ts';
 import { DIM, EVENT_TYPES, HISTORY_LIMIT, SEEN_LIMIT, SEEN_TTL_MS } from '../../vocabulary.ts';
 import { decodeHistory, encodeHistory } from './history-codec.ts';
 import {
@@ -17,10 +17,10 @@ import {
   SEEN_WORDS,
   type SeenEntries,
 } from './state-codec.ts';
-import type { StateRecord } from './state-record.ts';
-import { checkKey, checkText, checkTime } from './storable.ts';
+import { type StateRecord, VERSIONS_A_MS } from './state-record.ts';
+import { checkKey, checkTime } from './storable.ts';
 
-/** Parts as stored: `h` history, `s` seen posts, `u` profile, `g` edges, `e:<tower>` vectors, the newest written last. */
+/** Parts as stored: `h` history, `s` seen posts, `u` profile, `g` edges, `e<hash>` a tower's vector, the newest written last. */
 export type StateFields = Map<string, Uint8Array>;
 
 /** A part's name is short in every record. */
@@ -94,8 +94,8 @@ export function checkPatch(userId: string, patch: UserStatePatch): void {
   patch.history?.forEach((entry, i) => {
     checkKey(entry.postId, `history[${i}].postId`);
     checkKey(entry.authorId, `history[${i}].authorId`);
-    checkText(entry.topic, `history[${i}].topic`);
-    if (Buffer.byteLength(entry.topic) > 0xffff) throw invalid(`history[${i}].topic`, 'is too long');
+    if (!(entry.topic >>> 0 === entry.topic))
+      throw invalid(`history[${i}].topic`, 'must be a hash of 32 bits');
     if (!EVENT_TYPES.includes(entry.type)) throw invalid(`history[${i}].type`, 'must be an event type');
     checkTime(entry.at, `history[${i}].at`);
     if (!Number.isFinite(entry.dwellMs)) throw invalid(`history[${i}].dwellMs`, 'must be a number');
@@ -127,19 +127,17 @@ export function checkPatches(patches: readonly (UserStatePatch & { userId: strin
   });
 }
 
-/** Steps of 20 µs: shorter than any round trip to a store, and 48 bits of them last until the year 2148. */
-const VERSIONS_A_MS = 50;
-
 /** Grows with every change, across expiry and erasure too: the clock, or one more where the clock stood still. */
 export function nextVersion(present: number | null): number {
   const nowMs = performance.timeOrigin + performance.now();
   return Math.max((present ?? 0) + 1, Math.floor(nowMs * VERSIONS_A_MS));
 }
 
-const EMBEDDING_PREFIX = 'e:';
+const EMBEDDING_PREFIX = 'e';
 
+/** A tower's name takes four bytes of every record. */
 function embeddingField(tower: string): string {
-  return `${EMBEDDING_PREFIX}${tower}`;
+  return `${EMBEDDING_PREFIX}${hash32(tower)}`;
 }
 
 /**

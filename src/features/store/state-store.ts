@@ -1,6 +1,6 @@
 // Opens the online user state: Redis when it is told where, LMDB in the data folder otherwise. compose and the scripts
 // call it; nothing outside knows which of the two answers.
-import type { SessionStore, StateStore } from '../../contracts.ts';
+import type { SessionStore, StateStore, UserState } from '../../contracts.ts';
 import type { Deadline } from '../../deadline.ts';
 import { LmdbStateStore } from './lmdb-state-store.ts';
 import type { RedisTarget } from './redis-client.ts';
@@ -10,6 +10,10 @@ export interface OnlineStore extends StateStore, SessionStore {
   readonly kind: 'redis' | 'lmdb';
   /** Resolves when the store answers; throws FeedrankError `unavailable` or `timeout` otherwise. */
   ping(deadline: Deadline): Promise<void>;
+  /** What this process last knew of a user, for the time in which the store does not answer; null where it is nothing. */
+  lastKnown?(userId: string, towerVersion: string): UserState | null;
+  /** The user was changed: what was last known is not true any more. */
+  forgetKnown?(userId: string): void;
   close(): Promise<void>;
 }
 
@@ -32,7 +36,7 @@ export async function openStateStore(options: StateStoreOptions): Promise<Online
     return RedisStateStore.open({
       redis: options.redis,
       ttlMs,
-      keyPrefix: options.keyPrefix ?? 'feedrank:',
+      keyPrefix: options.keyPrefix ?? '',
     });
   }
   return LmdbStateStore.open({ dataDir: options.dataDir, ttlMs });

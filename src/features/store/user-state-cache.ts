@@ -48,10 +48,14 @@ export class UserStateCache implements OnlineStore {
   }
 
   onChange(change: Change): void {
-    if (change.kind === 'user') this.#entries.delete(change.user.id);
-    else if (change.kind === 'user_erased') this.#entries.delete(change.userId);
-    else if (change.kind === 'edge') this.#entries.delete(change.edge.userId);
-    else if (change.kind === 'event') this.#entries.delete(change.event.userId);
+    if (change.kind === 'user') this.#forget(change.user.id);
+    else if (change.kind === 'user_erased') this.#forget(change.userId);
+    else if (change.kind === 'edge') this.#forget(change.edge.userId);
+    else if (change.kind === 'event') this.#forget(change.event.userId);
+  }
+
+  lastKnown(userId: string, towerVersion: string): UserState | null {
+    return this.#store.lastKnown?.(userId, towerVersion) ?? null;
   }
 
   /** `towerVersion` '' is content with the state that any tower's reader left. Shared: not to be changed. */
@@ -113,6 +117,11 @@ export class UserStateCache implements OnlineStore {
     } finally {
       for (const userId of userIds) this.#entries.delete(userId);
     }
+  }
+
+  #forget(userId: string): void {
+    this.#entries.delete(userId);
+    this.#store.forgetKnown?.(userId);
   }
 
   #drop(userId: string, entry: Entry): void {

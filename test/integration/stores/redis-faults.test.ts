@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { deadlineIn } from '../../../src/deadline.ts';
 import { packRecord, unpackRecord } from '../../../src/features/store/state-record.ts';
 import { type OnlineStore, openStateStore } from '../../../src/features/store/state-store.ts';
-import { createPolicies, guarded } from '../../../src/resilience.ts';
+import { hash32 } from '../../../src/hashing.ts';
+import { createPolicies } from '../../../src/resilience/policies.ts';
+import { guarded } from '../../../src/resilience.ts';
 import { DIM } from '../../../src/vocabulary.ts';
 import { startTcpProxy, type TcpProxy } from '../../setup/tcp-proxy.ts';
 import { freshPrefix, REDIS_URL, soon, titleOf, unique } from '../../setup/test-servers.ts';
@@ -33,16 +35,16 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
     redis?.disconnect();
   });
 
-  const keyOf = (userId: string) => `${keyPrefix}s2:{u:${userId}}`;
+  const keyOf = (userId: string) => `${keyPrefix}fr3{u${userId}}`;
 
   it('reads a value that another version wrote as absent, and writes over it', async () => {
     const userId = unique('user');
     await store.putState(userId, { embedding: EMBEDDING, user: { id: userId, createdAt: 1 } }, soon());
     const record = unpackRecord(await redis.getBuffer(keyOf(userId)))!;
-    record.fields.get(`e:${TOWER}`)![0] = 9;
+    record.fields.get(`e${hash32(TOWER)}`)!.fill(0xff, 0, 4);
     record.fields.set('h', Buffer.from('garbage'));
     await redis.set(keyOf(userId), packRecord(record));
-    await redis.set(`${keyOf(userId)}:seen`, Buffer.of(9, 9));
+    await redis.set(`${keyOf(userId)}s`, Buffer.of(9, 9));
     const state = await store.getState(userId, TOWER, soon());
     expect(state).toMatchObject({ embedding: null, history: [], user: { id: userId } });
     await store.putState(
@@ -64,12 +66,12 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
     ]) {
       const userId = unique('user');
       await spoil(keyOf(userId));
-      await spoil(`${keyOf(userId)}:seen`);
+      await spoil(`${keyOf(userId)}s`);
       expect(await store.getState(userId, TOWER, soon())).toBeNull();
       await store.putState(userId, { seen: { postIds: ['p'], atMs: Date.now() } }, soon());
       expect((await store.getState(userId, TOWER, soon()))?.seen).toHaveLength(2);
     }
-    await redis.rpush(`${keyPrefix}session:key`, 'a list');
+    await redis.rpush(`${keyPrefix}feedrank:session:key`, 'a list');
     expect(await store.get('key', soon())).toBeNull();
   });
 
@@ -114,8 +116,8 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
     await store.putState(userId, { seen: { postIds: ['q'], atMs: Date.now() } }, soon());
     await store.putStates([{ userId: `${userId}-bulk`, embedding: EMBEDDING }], soon());
     await store.set(session, Uint8Array.of(1), 60_000, soon());
-    const keys = await redis.keys(`${keyPrefix}*{u:${userId}*`);
-    keys.push(...(await redis.keys(`${keyPrefix}session:${session}`)));
+    const keys = await redis.keys(`${keyPrefix}*{u${userId}*`);
+    keys.push(...(await redis.keys(`${keyPrefix}feedrank:session:${session}`)));
     expect(keys).toHaveLength(4);
     for (const key of keys) expect(await redis.pttl(key)).toBeGreaterThan(0);
   });
@@ -147,6 +149,23 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
     await expect
       .poll(() => store.getState(userId, TOWER, soon()).then(Boolean, () => false), { timeout: 10_000 })
       .toBe(true);
+  });
+
+  it('knows what it last read and wrote of a user, until it hears of a change', async () => {
+    const userId = unique('user');
+    await store.putState(userId, { embedding: EMBEDDING, user: { id: userId, createdAt: 5 } }, soon());
+    expect(store.lastKnown?.(userId, TOWER)).toBeNull();
+    const read = await store.getState(userId, TOWER, soon());
+    expect(store.lastKnown?.(userId, TOWER)).toEqual(read);
+    await store.putState(userId, { seen: { postIds: ['p'], atMs: Date.now() } }, soon());
+    expect(store.lastKnown?.(userId, TOWER)?.seen).toHaveLength(2);
+    await store.putState(userId, { user: { id: userId, createdAt: 6 } }, soon());
+    expect(store.lastKnown?.(userId, TOWER)).toEqual(await store.getState(userId, TOWER, soon()));
+    store.forgetKnown?.(userId);
+    expect(store.lastKnown?.(userId, TOWER)).toBeNull();
+    await store.getState(userId, TOWER, soon());
+    await store.eraseState(userId, soon());
+    expect(store.lastKnown?.(userId, TOWER)).toBeNull();
   });
 
   it('answers `timeout` at the deadline when the server is silent', async () => {

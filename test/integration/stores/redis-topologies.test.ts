@@ -58,11 +58,11 @@ describe.skipIf(!cluster.value)(`Redis Cluster${cluster.skip}`, () => {
       userIds.map((userId) => ({ userId, embedding: EMBEDDING, seen })),
       soon(),
     );
-    const keysByNode = await Promise.all(admins.map((admin) => admin.keys(`${keyPrefix}s2:*`)));
+    const keysByNode = await Promise.all(admins.map((admin) => admin.keys(`${keyPrefix}fr3*`)));
     for (const keys of keysByNode) expect(keys.length).toBeGreaterThan(0);
     const slot = (key: string) => admins[0].call('CLUSTER', 'KEYSLOT', key);
-    const record = keysByNode.flat().find((key) => key.includes(userIds[5]) && !key.endsWith(':seen'))!;
-    expect(await slot(`${record}:seen`)).toBe(await slot(record));
+    const record = keysByNode.flat().find((key) => key.includes(userIds[5]) && !key.endsWith('}s'))!;
+    expect(await slot(`${record}s`)).toBe(await slot(record));
   });
 
   it('goes on while a slot moves to another node', async () => {
@@ -72,7 +72,7 @@ describe.skipIf(!cluster.value)(`Redis Cluster${cluster.skip}`, () => {
       { embedding: EMBEDDING, seen: { postIds: ['a'], atMs: Date.now() } },
       soon(),
     );
-    const key = `${keyPrefix}s2:{u:${userId}}`;
+    const key = `${keyPrefix}fr3{u${userId}}`;
     const slot = (await admins[0].call('CLUSTER', 'KEYSLOT', key)) as number;
     const ids = (await Promise.all(admins.map((admin) => admin.call('CLUSTER', 'MYID')))) as string[];
     const from = (

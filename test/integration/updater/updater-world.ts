@@ -48,8 +48,9 @@ export class UpdaterWorld {
     this.#drop = drop;
   }
 
-  static async open(): Promise<UpdaterWorld> {
-    const database = await freshDatabase();
+  /** @param given a database of a server of its own; default: a fresh one on the test server */
+  static async open(given?: { url: string; drop(): Promise<void> }): Promise<UpdaterWorld> {
+    const database = given ?? (await freshDatabase());
     const sql = await openSqlStore({ databaseUrl: database.url, dataDir: '' });
     const state = await openStateStore({ redis: { url: REDIS_URL as string }, dataDir: '' });
     const world = new UpdaterWorld(database.url, sql, state, database.drop);
