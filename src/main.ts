@@ -1,4 +1,5 @@
 // The process: configuration → compose → listen → drain on SIGTERM or SIGINT.
+import './garbage-collection.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { composeService } from './compose.ts';
 import { readConfig } from './config.ts';

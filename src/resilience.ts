@@ -9,18 +9,10 @@ import {
   handleWhen,
   retry,
 } from 'cockatiel';
-import type {
-  EventStore,
-  PostStore,
-  ServingLog,
-  SessionStore,
-  SqlChangeFeed,
-  StateStore,
-  UserStore,
-} from './contracts.ts';
 import { type Deadline, raceDeadline } from './deadline.ts';
 import { FeedrankError } from './errors.ts';
 import { Breaker, type BreakerState } from './resilience/breaker.ts';
+import { LoopStalls } from './resilience/loop-stalls.ts';
 import { RetryBudget } from './resilience/retry-budget.ts';
 
 /** Kinds of work that must not take each other's places at a dependency. */
@@ -41,6 +33,11 @@ export interface PolicyOptions {
   methods: Readonly<Record<string, MethodRule>>;
   /** Calls in flight, of each lane; more wait, and beyond LANE_QUEUE are refused. */
   lanes: Readonly<Record<Lane, number>>;
+  /**
+   * A call that takes longer than this counts against the dependency although it is answered, and so does a probe: it
+   * would keep feeds waiting that cannot wait. Absent: only its callers' deadlines say what is late.
+   */
+  slowMs?: number;
   onCall?: (outcome: CallOutcome) => void;
   onRetry?: () => void;
 }
@@ -64,12 +61,14 @@ export class Policy {
   readonly #lanes: Record<Lane, BulkheadPolicy>;
   readonly #budget = new RetryBudget();
   readonly #excused = new WeakSet<object>();
+  readonly #stalls: LoopStalls | undefined;
   #breaker: Breaker | undefined;
 
   constructor(options: PolicyOptions) {
     const { lanes } = options;
     this.dependency = options.dependency;
     this.#options = options;
+    if (options.slowMs !== undefined) this.#stalls = new LoopStalls();
     this.#lanes = {
       feed: bulkhead(lanes.feed, LANE_QUEUE),
       ingestion: bulkhead(lanes.ingestion, LANE_QUEUE),
@@ -96,7 +95,8 @@ export class Policy {
   probeBy(probe: (deadline: Deadline) => Promise<void>): void {
     this.#breaker?.close();
     const { dependency } = this;
-    this.#breaker = new Breaker({ dependency, probe, isOutage: (error) => this.#isOutage(error) });
+    const probeMs = this.#options.slowMs;
+    this.#breaker = new Breaker({ dependency, probe, probeMs, isOutage: (error) => this.#isOutage(error) });
   }
 
   /** @throws FeedrankError `timeout` at the deadline, `unavailable`, `overloaded`, or what `work` throws. */
@@ -120,13 +120,14 @@ export class Policy {
 
   close(): void {
     this.#breaker?.close();
+    this.#stalls?.close();
   }
 
   async #attempt<T>(lane: Lane, deadline: Deadline, work: () => Promise<T>): Promise<T> {
     const { onCall } = this.#options;
     const refused = this.state !== 'closed';
     try {
-      const value = await (refused ? this.#guard(deadline, work) : this.#inLane(lane, deadline, work));
+      const value = await (refused ? this.#guard(lane, deadline, work) : this.#inLane(lane, deadline, work));
       onCall?.('ok');
       return value;
     } catch (error) {
@@ -141,25 +142,28 @@ export class Policy {
   async #inLane<T>(name: Lane, deadline: Deadline, work: () => Promise<T>): Promise<T> {
     const lane = this.#lanes[name];
     const waits = lane.executionSlots === 0;
-    const run = lane.execute(() => this.#guard(deadline, work));
+    const run = lane.execute(() => this.#guard(name, deadline, work));
     if (!waits) return run;
     // What waits past its deadline is answered for here, and finds no time left when its turn comes.
     run.catch(() => {});
     return raceDeadline(run, deadline, this.dependency);
   }
 
-  #guard<T>(deadline: Deadline, work: () => Promise<T>): Promise<T> {
+  #guard<T>(lane: Lane, deadline: Deadline, work: () => Promise<T>): Promise<T> {
     const givenMs = deadline.remainingMs();
     if (givenMs <= 0) {
       return Promise.reject(new FeedrankError('timeout', `${this.dependency}: no time left`));
     }
     if (!this.#breaker) return raceDeadline(work(), deadline, this.dependency);
-    return this.#breaker.run(async () => {
+    const run = this.#breaker.run(async () => {
+      const startedAtMs = performance.now();
       const pending = work();
       // It may fail after the deadline has answered for it.
       pending.catch(() => {});
       try {
-        return await raceDeadline(pending, deadline, this.dependency);
+        const value = await raceDeadline(pending, deadline, this.dependency);
+        if (!this.#isSlow(lane, startedAtMs)) return value;
+        throw new SlowAnswer(value);
       } catch (error) {
         if (isLate(error) && (givenMs < FAIR_MS || lateBy(deadline) > STALLED_MS)) {
           this.#excused.add(error as object);
@@ -167,10 +171,32 @@ export class Policy {
         throw error;
       }
     });
+    return run.catch((error) => {
+      if (error instanceof SlowAnswer) return error.value as T;
+      throw error;
+    });
+  }
+
+  /** Bulk writes may take long. */
+  #isSlow(lane: Lane, startedAtMs: number): boolean {
+    const { slowMs } = this.#options;
+    if (slowMs === undefined || lane === 'offline') return false;
+    return performance.now() - startedAtMs > slowMs && !this.#stalls?.since(startedAtMs);
   }
 
   #isOutage(error: unknown): boolean {
+    if (error instanceof SlowAnswer) return true;
     return (isTransient(error) || isLate(error)) && !this.#excused.has(error as object);
+  }
+}
+
+/** Carries an answer past the breaker, to which it counts as a failure. */
+class SlowAnswer extends Error {
+  readonly value: unknown;
+
+  constructor(value: unknown) {
+    super('answers too slowly');
+    this.value = value;
   }
 }
 
@@ -198,88 +224,6 @@ export function guarded<T extends Pingable & object>(port: T, policy: Policy): T
       return guard;
     },
   });
-}
-
-type Rules<Port> = { [Method in keyof Port]?: MethodRule };
-
-const READ: MethodRule = { lane: 'feed', retry: true };
-const WRITE: MethodRule = { lane: 'ingestion', retry: false };
-
-/** Merges are idempotent, and so are sessions written whole. */
-const STATE_METHODS = {
-  getState: READ,
-  get: READ,
-  set: { lane: 'feed', retry: true },
-  putState: { lane: 'ingestion', retry: true },
-  putStates: { lane: 'offline', retry: true },
-  eraseState: { lane: 'admin', retry: true },
-} satisfies Rules<StateStore & SessionStore>;
-
-/** A commit whose answer was lost must not be told as "nothing new": SQL writes are the client's to repeat. */
-const SQL_METHODS = {
-  getPosts: READ,
-  getUser: READ,
-  recentEvents: READ,
-  putPosts: WRITE,
-  appendEvents: WRITE,
-  putUsers: WRITE,
-  setEdges: WRITE,
-  deletePost: { lane: 'admin', retry: false },
-  eraseUser: { lane: 'admin', retry: false },
-  position: { lane: 'offline', retry: true },
-  read: { lane: 'offline', retry: true },
-  horizon: { lane: 'offline', retry: true },
-  append: { lane: 'offline', retry: false },
-  // What the applier reads of a batch of changes.
-  getUsers: { lane: 'ingestion', retry: true },
-  likesOf: { lane: 'ingestion', retry: true },
-} satisfies Rules<PostStore & UserStore & EventStore & SqlChangeFeed & ServingLog & ApplierReads>;
-
-/** Reads of the SQL store beyond its ports; see applier.ts. */
-interface ApplierReads {
-  getUsers: unknown;
-  likesOf: unknown;
-}
-
-export interface Policies {
-  state: Policy;
-  sql: Policy;
-  /** Contents of posts for pages: given so little time that being late must not close the door to writes. */
-  texts: Policy;
-}
-
-export interface PoliciesOptions {
-  /** Connections to the SQL store: lanes are parts of it. */
-  sqlConnections: number;
-  onCall?: (dependency: string, outcome: CallOutcome) => void;
-  onRetry?: (dependency: string) => void;
-}
-
-/** The policies of the service's two stores, of which the SQL store has one more for the texts of pages. No lane of the SQL store can take the last connection from the others. */
-export function createPolicies({ sqlConnections, onCall, onRetry }: PoliciesOptions): Policies {
-  const share = (part: number) => Math.max(1, Math.floor(sqlConnections * part));
-  const policy = (dependency: string, options: Pick<PolicyOptions, 'methods' | 'lanes'>) =>
-    new Policy({
-      ...options,
-      dependency,
-      onCall: (outcome) => onCall?.(dependency, outcome),
-      onRetry: () => onRetry?.(dependency),
-    });
-  return {
-    // One pipelined connection: lanes bound what waits for it.
-    state: policy('user store', {
-      methods: STATE_METHODS,
-      lanes: { feed: 512, ingestion: 256, admin: 16, offline: 64 },
-    }),
-    sql: policy('database', {
-      methods: SQL_METHODS,
-      lanes: { feed: share(0.4), ingestion: share(0.4), admin: share(0.1), offline: share(0.2) },
-    }),
-    texts: policy('post texts', {
-      methods: { getPosts: READ } satisfies Rules<PostStore>,
-      lanes: { feed: share(0.4), ingestion: 1, admin: 1, offline: 1 },
-    }),
-  };
 }
 
 /** A call that ended before the dependency could answer, or with its word that it cannot now. */

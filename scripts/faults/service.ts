@@ -1,5 +1,6 @@
 // One replica as a process of its own, on a port that it keeps over restarts. Called by site.ts and the scenarios.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inNamespace } from '../../test/setup/child-process.ts';
 import { REPOSITORY } from './fault-world.ts';
@@ -29,6 +30,9 @@ export interface Health {
   state?: string;
 }
 
+/** Node's, as `npm start` has them. */
+const START_FLAGS: string[] =
+  JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')).scripts.start.match(/--\S+/g) ?? [];
 const START_MS = 120_000;
 const LOG_CHARACTERS = 500_000;
 
@@ -60,7 +64,8 @@ export class Service {
   /** Starts the process; `ready` waits for it. `env` is added to what it always has. */
   spawn(env: Record<string, string> = {}): void {
     const { host, port, cores, namespace, script = 'main.ts' } = this.#options;
-    const node = [process.execPath, '--no-warnings', join(REPOSITORY, 'src', script)];
+    const flags = script === 'main.ts' ? START_FLAGS : [];
+    const node = [process.execPath, '--no-warnings', ...flags, join(REPOSITORY, 'src', script)];
     const [first, ...rest] = cores === undefined ? node : ['taskset', '-c', cores, ...node];
     const { file, args } = inNamespace(namespace, first, rest);
     const child = spawn(file, args, {

@@ -90,7 +90,12 @@ export function adminRoutes(models: ModelAdmin): FastifyPluginAsyncZod {
           response: { 200: statusResponse, default: problemResponse },
         },
       },
-      async ({ body }) => {
+      async ({ body, principal, ip, log }) => {
+        // Who moved what, also where it was refused: the registry's history tells only of what happened.
+        log.warn(
+          { audit: true, by: principal?.id ?? 'open', ip, ...body },
+          'a move of a model was asked for',
+        );
         if (body.action !== 'rollback' && body.version === undefined) {
           throw invalid('version', `is needed to ${body.action}`);
         }

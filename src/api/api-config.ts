@@ -10,7 +10,7 @@ export const apiConfigSchema = z.strictObject({
   defaultLimit: count(1, 1000).default(20),
   maxLimit: count(1, 1000).default(100),
   /** Length of the re-ranked list that pages are cut from. */
-  slateSize: count(1, 5000).default(300),
+  slateSize: count(1, 5000).default(150),
   /** Share of slates ordered by Plackett–Luce sampling. */
   exploreShare: z.number().min(0).max(1).default(0.02),
   /** How long a cursor stays good after the page that carried it. */
@@ -47,7 +47,7 @@ export const apiConfigSchema = z.strictObject({
   /** Whether /docs is served. */
   docs: z.boolean().default(true),
   /** Posts whose text is kept in memory, and a quarter as many ids without a post. */
-  postCacheSize: count(0, 10_000_000).default(20_000),
+  postCacheSize: count(0, 10_000_000).default(50_000),
   /** Serving records that wait for the store; more are lost, and counted. */
   servingLogQueue: count(1, 1_000_000).default(10_000),
 });

@@ -163,7 +163,7 @@ export interface AppContext {
   /** Told of each page that is delivered. */
   onServed?(record: ServingRecord): void;
   /** Lets feed requests in; absent: one of its own, for a single worker. */
-  admission?: Pick<Admission, 'run' | 'refuseWhenFull'>;
+  admission?: Pick<Admission, 'run' | 'refuseWhenFull' | 'refusal'>;
   /** Who may call what; absent: the service is open to everybody who reaches it. */
   auth?: Pick<Authenticator, 'authenticate' | 'isServiceKey'>;
   /** Counts rate limits for all replicas. Absent: each replica counts for itself. */

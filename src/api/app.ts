@@ -28,6 +28,7 @@ import { type LimitEvents, limitAddresses } from './limits.ts';
 import { newPostsRoute } from './new-posts-route.ts';
 import { describeRoutes, serveDocs } from './openapi.ts';
 import { opsRoutes } from './ops-routes.ts';
+import { standAtTheDoor } from './overload-door.ts';
 import { PostCache } from './post-cache.ts';
 import { PostIngestion } from './post-ingestion.ts';
 import { postRoutes } from './post-routes.ts';
@@ -102,6 +103,13 @@ export function buildApp(context: AppContext): FastifyInstance {
   parseJsonBodies(root);
   secureAnswers(root);
   const draining = context.draining ?? new Draining();
+  const admission = context.admission ?? new Admission({ workers: 1, deadlineMs: config.feedDeadlineMs });
+  const refused = { route: '/feed/:userId', method: 'GET', status: '503' };
+  standAtTheDoor(root, {
+    admission,
+    draining,
+    onRefused: (seconds) => metrics.requestSeconds.observe(refused, seconds),
+  });
   closeConnectionsWhile(root, draining);
   describeRoutes(root);
   const limitEvents: LimitEvents = {
@@ -117,16 +125,16 @@ export function buildApp(context: AppContext): FastifyInstance {
     onRefusal: (reason) => metrics.authRefusals.inc({ reason }),
   });
   if (config.docs) serveDocs(root);
-  for (const routes of routesOf(root, { ...context, draining }, metrics)) app.register(routes);
+  for (const routes of routesOf(root, { ...context, draining, admission }, metrics)) app.register(routes);
   return root;
 }
 
 function routesOf(
   app: FastifyInstance,
-  context: AppContext & { draining: Draining },
+  context: AppContext & { draining: Draining; admission: NonNullable<AppContext['admission']> },
   metrics: ApiMetrics,
 ): FastifyPluginAsyncZod[] {
-  const { config, clock, logger, stores, ranker, catalogue, health } = context;
+  const { config, clock, logger, stores, ranker, catalogue, health, admission } = context;
   const servingLog = new ServingLogQueue(stores.servingLog, config.servingLogQueue, (records, error) => {
     metrics.servingRecordsLost.inc(records);
     logger.warn({ err: error, records }, 'serving records lost');
@@ -155,7 +163,6 @@ function routesOf(
   const cursors = new FeedCursors(config.cursorSecret);
   const sessions = new FeedSessions(stores.sessions, config.sessionTtlMs, clock.now);
   const edges = new UserEdges(stores.state, stores.users);
-  const admission = context.admission ?? new Admission({ workers: 1, deadlineMs: config.feedDeadlineMs });
   const parts = { config, clock, ranker, catalogue, posts, seen, lastGood, tokens, cursors, sessions, edges };
   app.addHook('onClose', async () => {
     unsubscribe();

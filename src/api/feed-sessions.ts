@@ -123,7 +123,7 @@ export class FeedSessions {
 
 /** The braces put it beside the user's state, into one slot of a Redis Cluster. */
 function snapshotKey(userId: string, id: string): string {
-  return `{u:${userId}}:feed:${id}`;
+  return `{u${userId}}:feed:${id}`;
 }
 
 /** Outlives the user by a day: it does not name them. */

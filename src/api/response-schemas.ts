@@ -56,6 +56,11 @@ const explanationSchema = z.strictObject({
     .describe('Probability × weight of every head; empty when a fallback ranked.'),
   rules: rulesMoved.describe('Every rule that moved the post, and what it did.'),
   rankedPosition: z.number().int().describe('0-based position before re-ranking.'),
+  rankedBy: z
+    .string()
+    .nullable()
+    .optional()
+    .describe('Model of these probabilities: the light one where pre-ranking left the post to it.'),
 });
 
 export const feedPostSchema = z.strictObject({
@@ -83,7 +88,12 @@ export const feedResponse = z.strictObject({
   degraded: z.array(z.string()).describe('What was skipped or replaced; empty = full quality.'),
   stageMs: z.record(z.string(), z.number()).optional(),
   counts: z
-    .strictObject({ retrieved: z.number(), kept: z.number(), ranked: z.number() })
+    .strictObject({
+      retrieved: z.number(),
+      kept: z.number(),
+      ranked: z.number(),
+      preRanked: z.number().optional().describe('Of these, how many the main model saw after pre-ranking.'),
+    })
     .optional()
     .describe('Candidates by stage, of the slate that this page began.'),
   dropped: z.array(z.strictObject({ postId: z.string(), reason: z.enum(REMOVAL_REASONS) })).optional(),

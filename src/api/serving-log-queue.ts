@@ -4,8 +4,8 @@ import type { ServingLog, ServingRecord } from '../contracts.ts';
 import { deadlineIn } from '../deadline.ts';
 import { rememberOrigin } from '../tracing.ts';
 
-/** Records of one write: some 15 kB of JSON each, made on the event loop, so a batch must not be long. */
-const BATCH = 10;
+/** Records of one write: some 7 kB of JSON each, made on the event loop, so a batch must not be long. */
+const BATCH = 20;
 const FLUSH_AFTER_MS = 100;
 const WRITE_MS = 5000;
 /** A failed batch is tried again this many times before its records count as lost. */

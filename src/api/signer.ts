@@ -16,7 +16,10 @@ export class Signer {
 
   /** base64url of payload and MAC. */
   seal(payload: Uint8Array, context: readonly string[]): string {
-    return Buffer.concat([payload, this.#mac(payload, context)]).toString('base64url');
+    const sealed = Buffer.allocUnsafe(payload.length + MAC_BYTES);
+    sealed.set(payload);
+    sealed.set(this.#mac(payload, context), payload.length);
+    return sealed.toString('base64url');
   }
 
   /** The payload, or null when the text was changed, is not canonical, or was made in another context. */
@@ -29,9 +32,9 @@ export class Signer {
   }
 
   #mac(payload: Uint8Array, context: readonly string[]): Buffer {
-    const hmac = createHmac('sha256', this.#key).update(payload);
     // Length-prefixed, so that ["ab", "c"] and ["a", "bc"] differ.
-    for (const part of context) hmac.update(`\0${part.length}\0${part}`);
-    return hmac.digest().subarray(0, MAC_BYTES);
+    let text = '';
+    for (const part of context) text += `\0${part.length}\0${part}`;
+    return createHmac('sha256', this.#key).update(payload).update(text).digest().subarray(0, MAC_BYTES);
   }
 }

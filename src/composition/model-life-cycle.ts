@@ -14,6 +14,7 @@ import type { ValueWeights } from '../ranking/value-model.ts';
 import { createRolloutMetrics } from '../rollout-metrics.ts';
 import { ServingModels } from '../serving-models.ts';
 import { VersionChecks } from '../version-checks.ts';
+import type { Device } from './device.ts';
 
 /** Share of a feed's deadline that ranking all candidates may take on an idle machine. */
 const RANKING_SHARE = 0.5;
@@ -26,6 +27,7 @@ export interface ModelLifeCycle {
 
 export interface ModelLifeCycleParts {
   pool: WorkerPool;
+  device: Pick<Device, 'before'>;
   weights: ValueWeights;
   registry: Registry;
   logger: FastifyBaseLogger;
@@ -35,8 +37,8 @@ export interface ModelLifeCycleParts {
 
 /** @throws FeedrankError or Error naming the setting when ROLLOUT_FILE cannot be used. */
 export function composeModelLifeCycle(config: Config, parts: ModelLifeCycleParts): ModelLifeCycle {
-  const { pool, weights, registry, logger, find, refusals } = parts;
-  const models = new ServingModels(pool);
+  const { pool, device, weights, registry, logger, find, refusals } = parts;
+  const models = new ServingModels(device.before(pool));
   const experiments = new ExperimentsFile(config.EXPERIMENTS_FILE);
   const metrics = createRolloutMetrics(registry);
   const choices = new ModelChoices({
@@ -60,7 +62,8 @@ export function composeModelLifeCycle(config: Config, parts: ModelLifeCycleParts
     choices,
     checks: new VersionChecks(config.MODELS_DIR, {
       rows: config.CANDIDATES,
-      budgetMs: config.FEED_DEADLINE_MS * RANKING_SHARE,
+      // A check runs on the CPU: of a model for a device its time says nothing.
+      ...(config.EXECUTION_PROVIDER === 'cpu' ? { budgetMs: config.FEED_DEADLINE_MS * RANKING_SHARE } : {}),
     }),
     experiments,
     metrics,

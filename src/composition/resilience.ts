@@ -2,9 +2,12 @@
 import type { Registry } from 'prom-client';
 import { Admission } from '../admission.ts';
 import type { Config } from '../config.ts';
+import { STATE_SHARE } from '../hydrate.ts';
 import type { WorkerPool } from '../pool.ts';
+import { redisTarget } from '../redis-settings.ts';
+import { createPolicies, type Policies } from '../resilience/policies.ts';
 import { createResilienceMetrics } from '../resilience/resilience-metrics.ts';
-import { createPolicies, type Policies, type Policy } from '../resilience.ts';
+import type { Policy } from '../resilience.ts';
 
 export interface Resilience {
   policies: Policies;
@@ -26,6 +29,8 @@ export function openResilience(config: Config, registry: Registry): Resilience {
   const policies = createPolicies({
     // The embedded database has one connection.
     sqlConnections: config.DATABASE_URL ? config.DATABASE_POOL : 1,
+    // Redis over a network; the embedded store is read in this process.
+    stateSlowMs: redisTarget(config) ? config.FEED_DEADLINE_MS * STATE_SHARE : undefined,
     onCall,
     onRetry,
   });

@@ -21,8 +21,10 @@ export function readSettings(config: Config): Settings {
     weights: parseValueWeights(parseJson(config.VALUE_WEIGHTS, 'VALUE_WEIGHTS'), 'VALUE_WEIGHTS'),
     api: apiConfigSchema.parse({
       slateSize: config.SLATE_SIZE,
+      postCacheSize: config.POST_CACHE_POSTS,
       exploreShare: config.EXPLORE_SHARE,
       feedDeadlineMs: config.FEED_DEADLINE_MS,
+      sessionTtlMs: config.FEED_SESSION_MS,
       ingestDeadlineMs: config.INGEST_DEADLINE_MS,
       rateLimitPerMinute: config.RATE_LIMIT_PER_MINUTE,
       userRateLimitPerMinute: config.USER_RATE_LIMIT_PER_MINUTE,

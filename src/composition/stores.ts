@@ -4,7 +4,8 @@ import type { Config } from '../config.ts';
 import { openSqlStore, type SqlStore } from '../features/store/postgres-store.ts';
 import { type OnlineStore, openStateStore } from '../features/store/state-store.ts';
 import { redisTarget } from '../redis-settings.ts';
-import { guarded, type Policies } from '../resilience.ts';
+import type { Policies } from '../resilience/policies.ts';
+import { guarded } from '../resilience.ts';
 import { tracedSql, tracedState } from './operations.ts';
 
 /** A database that is back is in use again within seconds: a place in the pool hangs no longer than this. */

@@ -17,6 +17,8 @@ export interface BreakerOptions {
   dependency: string;
   /** Resolves when the dependency answers. */
   probe: (deadline: ReturnType<typeof deadlineIn>) => Promise<void>;
+  /** How soon an answer to the probe must come; default 500 ms. */
+  probeMs?: number;
   /** Whether an error says that the dependency is down or hangs; others leave the count as it is. */
   isOutage: (error: unknown) => boolean;
 }
@@ -27,14 +29,18 @@ const DEAD_AFTER = 5;
 const FAILING = { threshold: 0.5, size: 40, minimumNumberOfCalls: 20 };
 const PROBE_MS = 500;
 const FIRST_PROBE_MS = 250;
-/** With the store's own reconnects (2 s at most) full quality is back well within ten seconds. */
-const LAST_PROBE_MS = 2000;
+/** With the store's own reconnects (.5 s at most) a dependency is in use again some two seconds after its return. */
+const LAST_PROBE_MS = 1000;
+/** One that broke again so soon after a good probe answers probes, but not its work: it is not probed as if all were new. */
+const STEADY_MS = 5000;
 
 export class Breaker {
   readonly #options: BreakerOptions;
   readonly #circuit: ReturnType<typeof circuitBreaker>;
   #timer: NodeJS.Timeout | undefined;
   #probes = 0;
+  /** On performance.now()'s clock. */
+  #closedAtMs = Number.NEGATIVE_INFINITY;
   #closed = false;
   #reason = '';
 
@@ -47,10 +53,12 @@ export class Breaker {
     });
     this.#circuit.onBreak((reason) => {
       this.#reason = 'error' in reason ? reason.error.message : '';
+      if (performance.now() - this.#closedAtMs > STEADY_MS) this.#probes = 0;
+      this.#closedAtMs = Number.POSITIVE_INFINITY;
       this.#probeLater();
     });
     this.#circuit.onReset(() => {
-      this.#probes = 0;
+      this.#closedAtMs = performance.now();
       this.#reason = '';
     });
   }
@@ -94,8 +102,8 @@ export class Breaker {
   }
 
   #probe(): void {
-    const deadline = deadlineIn(PROBE_MS);
-    const { probe, dependency } = this.#options;
+    const { probe, dependency, probeMs = PROBE_MS } = this.#options;
+    const deadline = deadlineIn(probeMs);
     // A failure opens the circuit anew, and that sets the next timer.
     this.#circuit.execute(() => raceDeadline(probe(deadline), deadline, dependency)).catch(() => {});
   }

@@ -50,7 +50,7 @@ export class GradientLimit {
 
   /** @param inFlight when the request began, itself included; `nowMs` on a clock that never jumps. */
   observe(latencyMs: number, inFlight: number, nowMs: number): void {
-    const { unqueued, min, max } = this.#options;
+    const { unqueued, min, max, start } = this.#options;
     if (inFlight <= unqueued) {
       const before = this.#baselineMs || latencyMs;
       this.#baselineMs = before + (latencyMs - before) * BASELINE_WEIGHT;
@@ -61,8 +61,10 @@ export class GradientLimit {
     this.#mostInFlight = Math.max(this.#mostInFlight, inFlight);
     if (this.#answers < WINDOW_ANSWERS || nowMs - this.#windowStartMs < WINDOW_MS) return;
     const gradient = Math.max(STEEPEST, Math.min(1, this.#wantedMs() / (this.#sumMs / this.#answers)));
-    // What is hardly used has not shown that more would be good.
-    if (gradient < 1 || this.#mostInFlight * 2 >= this.#limit) {
+    // What is hardly used has not shown that more would be good; but what a fault took comes back by itself, or the
+    // next burst of a quiet hour would be served fewer candidates.
+    const isLearned = this.#mostInFlight * 2 >= this.#limit || this.#limit < start;
+    if (gradient < 1 || isLearned) {
       const next = this.#limit * gradient + Math.sqrt(this.#limit);
       this.#limit = Math.max(min, Math.min(max, this.#limit + (next - this.#limit) * SMOOTHING));
     }

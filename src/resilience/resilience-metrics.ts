@@ -1,8 +1,9 @@
 // Metrics of breakers, retries, admission and the workers' pool, on the process's registry; compose wires them.
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { type Admission, PRIORITIES, type Priority } from '../admission.ts';
-import type { CallOutcome, Policies, Policy } from '../resilience.ts';
+import type { CallOutcome, Policy } from '../resilience.ts';
 import type { BreakerState } from './breaker.ts';
+import type { Policies } from './policies.ts';
 
 const STATE_CODES: Readonly<Record<BreakerState, number>> = { closed: 0, half_open: 1, open: 2 };
 

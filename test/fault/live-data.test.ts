@@ -30,6 +30,7 @@ it('keeps every click and the users’ state over kill -9 and SIGSTOP', {
     report = await soak({
       clicks: clicks(),
       speed: 1,
+      accounts: 0,
       feedsPerSecond: 8,
       minutes: 0.6,
       kills: 1,

@@ -5,6 +5,7 @@ import { DEFAULT_LIMITS, type PhaseReport } from '../../load-test/phase-report.t
 import { atLeast, atMost, type Criterion, equals, holds } from '../criterion.ts';
 import { Load } from '../load.ts';
 import { Impossible, type Scenario } from '../scenario.ts';
+import type { Service } from '../service.ts';
 import { inSite } from '../site.ts';
 
 const DEADLINE_MS = 300;
@@ -49,6 +50,7 @@ export const overload: Scenario = {
       );
       const { knee, holds: held, phases } = await campaign.run();
       context.note(`knee ${knee?.rate}/s`);
+      context.note(await refusedWithin(service));
       const invalid = phases.flatMap((phase) => (phase.role === 'hold' ? phase.void : []));
       const steps = phases.filter(({ role, problems }) => role === 'step' && problems.length === 0);
       const atKnee = Math.max(...steps.map(rankedPerSecond), 0.1);
@@ -91,6 +93,16 @@ export const overload: Scenario = {
     });
   },
 };
+
+/** The service's own word on its refusals, from their headers to the answer: the rest is the way and the generator. */
+async function refusedWithin(service: Service): Promise<string> {
+  const samples = await service.metrics();
+  const labels = ['route="/feed/:userId"', 'status="503"'];
+  const name = 'feedrank_http_request_seconds';
+  const all = samples.sum(`${name}_count`, ...labels) ?? 0;
+  const within = samples.sum(`${name}_bucket`, ...labels, `le="${REFUSAL_MS / 1000}"`) ?? 0;
+  return `${all} refused, ${((100 * within) / Math.max(1, all)).toFixed(2)} % within ${REFUSAL_MS} ms of their headers`;
+}
 
 /** Answers of the lowest rungs are answers, but no goodput: no model ranked them. */
 function rankedPerSecond({ goodputPerSecond, causes, seconds }: PhaseReport): number {

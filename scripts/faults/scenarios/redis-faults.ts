@@ -69,7 +69,7 @@ export const redisFaults: Scenario = {
 };
 
 async function measure(
-  { quick }: ScenarioContext,
+  { quick, note }: ScenarioContext,
   {
     site,
     service,
@@ -94,6 +94,11 @@ async function measure(
   // The second in which it fell is mixed; flags are asked for from then on.
   const during = between(outcome, beganAt + 1000, endedAt);
   const all = between(outcome, beganAt - 1000, Number.POSITIVE_INFINITY);
+  // Two seconds after its return: what then is still degraded has another reason or has not come back.
+  const later = between(outcome, backAt + 2000, Number.POSITIVE_INFINITY);
+  note(
+    `${fault.name}: ${causesOf(between(outcome, 0, beganAt))} before, ${causesOf(later)} 2 s after its return`,
+  );
   const criteria = [
     ...clean(fault.name, all),
     atMost(`${fault.name}: full quality after its return`, fullQualityAfter(outcome, backAt), 10, {

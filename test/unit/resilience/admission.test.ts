@@ -56,6 +56,16 @@ describe('GradientLimit', () => {
     expect(limit.baselineMs).toBeCloseTo(8, 1);
     expect(limit.limit).toBeLessThanOrEqual(6);
   });
+
+  it('gives back what a fault took also while it is hardly used', () => {
+    const limit = new GradientLimit(LIMIT);
+    feed(limit, 8, 50, 1);
+    feed(limit, 2000, 500);
+    expect(limit.limit).toBeLessThanOrEqual(6);
+    feed(limit, 8, 2000, 2);
+    expect(limit.limit).toBeGreaterThanOrEqual(LIMIT.start);
+    expect(limit.limit).toBeLessThanOrEqual(LIMIT.start + 1);
+  });
 });
 
 describe('Admission', () => {

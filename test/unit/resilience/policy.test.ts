@@ -2,14 +2,9 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Deadline, deadlineIn } from '../../../src/deadline.ts';
 import { FeedrankError } from '../../../src/errors.ts';
+import { createPolicies } from '../../../src/resilience/policies.ts';
 import { RetryBudget } from '../../../src/resilience/retry-budget.ts';
-import {
-  type CallOutcome,
-  createPolicies,
-  guarded,
-  Policy,
-  type PolicyOptions,
-} from '../../../src/resilience.ts';
+import { type CallOutcome, guarded, Policy, type PolicyOptions } from '../../../src/resilience.ts';
 
 const down = () => Promise.reject(new FeedrankError('unavailable', 'down'));
 const soon = () => deadlineIn(1000);
@@ -204,6 +199,39 @@ describe('the retry budget', () => {
       }),
       { numRuns: 40 },
     );
+  });
+});
+
+describe('a dependency that answers slowly', () => {
+  const slow = async () => {
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    return 'late value';
+  };
+  const patient = () => deadlineIn(5000);
+
+  it('is left alone although it answers in its callers’ time, and what it answered is given', async () => {
+    const { port, store, policy } = open({ slowMs: 20 });
+    store.script = slow;
+    const answers = [];
+    // A busy machine excuses some of them.
+    for (let i = 0; i < 100 && policy.state === 'closed'; i++) answers.push(await port.read('a', patient()));
+    expect(policy.state).not.toBe('closed');
+    expect(new Set(answers)).toEqual(new Set(['late value']));
+    // Its probes are answered, but as slowly.
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(policy.state).not.toBe('closed');
+    store.script = async () => 'in time';
+    await expect.poll(() => policy.state, { timeout: 5000 }).toBe('closed');
+  });
+
+  it('is used on where nobody waits for it', async () => {
+    const { port, store, policy } = open({
+      slowMs: 20,
+      methods: { read: { lane: 'offline', retry: true } },
+    });
+    store.script = slow;
+    for (let i = 0; i < 12; i++) await port.read('a', patient());
+    expect(policy.state).toBe('closed');
   });
 });
 

@@ -16,7 +16,8 @@ import type {
 import { deadlineIn } from '../../../../src/deadline.ts';
 import { FeedrankError } from '../../../../src/errors.ts';
 import { WorkerPool } from '../../../../src/pool.ts';
-import { createPolicies, guarded } from '../../../../src/resilience.ts';
+import { createPolicies } from '../../../../src/resilience/policies.ts';
+import { guarded } from '../../../../src/resilience.ts';
 import { FAULTS_END_MS, FakeSql, FakeState, FakeWorker, Faulty, plan, sleep } from './faults.ts';
 import { feedPages } from './feed-side.ts';
 import { VirtualTime } from './virtual-time.ts';
