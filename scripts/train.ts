@@ -5,14 +5,13 @@ import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { readConfig, rolloutMode } from '../src/config.ts';
 import { messageOf } from '../src/errors.ts';
-import { LIGHT_RANKER, MAIN_RANKER } from '../src/ranking/model-registry.ts';
 import { parseValueWeights } from '../src/ranking/value-model.ts';
 import { type FlagValues, integerFlag, runCommand, textFlag, UsageError } from './import/command.ts';
 import { nextVersion, registerModel } from './train/model-versions.ts';
 import { promotion } from './train/promotion.ts';
 import { ensurePython } from './train/python-env.ts';
 import { DEVICES, type TrainerSettings } from './train/run-trainer.ts';
-import { SIZES, type TrainRanker, trainRanker } from './train/train-ranker.ts';
+import { MODELS_OF, SIZES, type TrainRanker, trainRanker } from './train/train-ranker.ts';
 import { trainTowers } from './train/train-towers.ts';
 import { openTrainingData, timeOfShare } from './train/training-data.ts';
 import { type TrainingReport, trainingReport } from './train/training-report.ts';
@@ -44,7 +43,9 @@ on from its last checkpoint when it is started again with the same flags on the 
   --out DIR           models folder (default: MODELS_DIR or ./models)
   --compare           train every architecture and LightGBM on the same rows, take the best within 5 ms per 1000 rows
   --architecture A    of the ranker: ${ARCHITECTURES.join(', ')} (default: the best on the demo world)
-  --size SIZE         main, or heavy: 10 million parameters and more, for a GPU; never promoted by itself
+  --size SIZE         main; large: DCN-v2 of .66 million parameters, the user part once a request, int8, registered as
+                      ranker-dcn beside the ranker that serves (npm run models -- adopt); or heavy: 10 million
+                      parameters and more, for a GPU; never promoted by itself
   --epochs N          passes over the data, at most (default: the trainer's)
   --max-rows N        impressions that the ranker learns from, at most (default 2000000)
   --seed N            of every random choice (default 1); the same seed, data and workers on the same machine give the
@@ -102,6 +103,9 @@ async function train(flags: FlagValues): Promise<object> {
     architecture,
     compare,
   };
+  if (ranking.size === 'large' && (compare || (architecture ?? 'DCN-v2') !== 'DCN-v2')) {
+    throw new UsageError('--size large is DCN-v2: neither --compare nor another --architecture');
+  }
   const config = readConfig();
   const rules = {
     rollout: rolloutMode(config),
@@ -123,7 +127,7 @@ async function train(flags: FlagValues): Promise<object> {
   });
   const versions = {
     towers: await nextVersion(modelsDir, TOWERS),
-    ranker: await nextVersion(modelsDir, [MAIN_RANKER, LIGHT_RANKER]),
+    ranker: await nextVersion(modelsDir, MODELS_OF[ranking.size]),
   };
   const { threads: _, ...decisive } = settings;
   const extent = await measure(data.source);

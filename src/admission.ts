@@ -70,14 +70,17 @@ export class Admission {
     return this.#inFlight[priority];
   }
 
-  /**
-   * Costs nothing: for the door, before anything is read or checked.
-   * @throws FeedrankError `overloaded`, with the seconds to wait, when there is no room for the priority.
-   */
-  refuseWhenFull(priority: Priority): void {
-    if (this.#total() + 1 <= this.#reach(priority)) return;
+  /** For the door, before anything is read or checked: `overloaded` with the seconds to wait, null while there is room. */
+  refusal(priority: Priority): FeedrankError | null {
+    if (this.#total() + 1 <= this.#reach(priority)) return null;
     this.#options.onDecision?.(priority, false, 0);
-    throw REFUSALS[Math.floor(Math.random() * REFUSALS.length)];
+    return REFUSALS[Math.floor(Math.random() * REFUSALS.length)];
+  }
+
+  /** @throws what `refusal` gives. */
+  refuseWhenFull(priority: Priority): void {
+    const refusal = this.refusal(priority);
+    if (refusal) throw refusal;
   }
 
   /**

@@ -250,7 +250,7 @@ export class Applier {
 
 /** Takes out the like of the post, also one that comes later with an older time. Only post and time are of use. */
 function unlikeEntry(postId: string, at: number): HistoryEntry {
-  return { postId, authorId: postId, topic: '', type: 'unlike', at, dwellMs: 0 };
+  return { postId, authorId: postId, topic: 0, type: 'unlike', at, dwellMs: 0 };
 }
 
 /** What of the events a history can take: one entry for each (post, type), the newest ones. */

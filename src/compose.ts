@@ -4,15 +4,18 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { buildApp } from './api/app.ts';
-import type { AppContext, Readiness } from './api/app-context.ts';
+import type { AppContext } from './api/app-context.ts';
 import type { Draining } from './api/draining.ts';
 import { Applier } from './applier.ts';
 import { GenerationView } from './catalogue-view.ts';
 import { ColdStart } from './cold-start.ts';
 import { openCaches } from './composition/caches.ts';
+import { openDevice } from './composition/device.ts';
 import { openLiveData } from './composition/live-data.ts';
 import { composeModelLifeCycle } from './composition/model-life-cycle.ts';
 import { openOperations } from './composition/operations.ts';
+import { rankingOptions } from './composition/ranking-options.ts';
+import { readinessOf } from './composition/readiness.ts';
 import { openResilience } from './composition/resilience.ts';
 import { readSettings } from './composition/settings.ts';
 import { openStores } from './composition/stores.ts';
@@ -94,8 +97,10 @@ async function compose(
   closers.push(() => embeds.close());
   const tower = embeds.postTower;
 
+  const device = openDevice(config, telemetry.registry, logger);
+  closers.push(() => device.close());
   const workerData: FeedWorkerData = {
-    ranking: { modelsDir: config.MODELS_DIR, provider: config.EXECUTION_PROVIDER, tower },
+    ranking: { modelsDir: config.MODELS_DIR, tower, ...rankingOptions(config), ...device.ranking },
     weights,
     retrieval,
   };
@@ -124,6 +129,7 @@ async function compose(
 
   const { models, choices, rollout } = composeModelLifeCycle(config, {
     pool,
+    device,
     weights,
     registry: telemetry.registry,
     logger,
@@ -228,37 +234,23 @@ async function compose(
     onFailures: (requestId, failures) => logger.warn({ requestId, failures }, 'a slate was degraded'),
   });
 
-  const health = (): Readiness => {
-    const { id, table, search, searchReason, writer, follower } = generations.current;
-    const degraded = [...rollout.problems, ...operations.problems(), ...resilience.problems()];
-    if (embeds.trouble) degraded.push(embeds.trouble);
-    if (searchReason) degraded.push(searchReason);
-    if (generations.refusal) degraded.push(generations.refusal);
-    if (follower.ageMs > config.CHANGES_LAG_ALERT_MS)
-      degraded.push(`changes are ${Math.round(follower.ageMs / 1000)} s late`);
-    if (rules?.error) degraded.push(rules.error);
-    if (writer.turnedAway > 0)
-      degraded.push(`the live tier is full: ${writer.turnedAway} posts wait for an index build`);
-    const reasons = pool.available === 0 ? ['no feed worker is available'] : [];
-    return {
-      ready: reasons.length === 0,
-      reasons,
-      degraded,
-      index: { kind: search, generation: id, posts: table.rows - table.deletedRows.all },
-      models: Object.fromEntries([
-        ...models.models.map((model) => [model.split('@')[0], model]),
-        ['post-tower', embeds.postTower],
-        ['user-tower', embeds.userTower],
-      ]),
-      stores: {
-        posts: sql.kind,
-        state: state.kind,
-        ...(live.stream
-          ? { changes: follower.source === 'stream' ? 'stream' : 'polled, no updater leads' }
-          : {}),
-      },
-    };
-  };
+  const health = () =>
+    readinessOf({
+      generations,
+      pool,
+      problems: [
+        () => rollout.problems,
+        () => operations.problems(),
+        () => resilience.problems(),
+        () => device.problems(),
+        () => [embeds.trouble, rules?.error ?? null],
+      ],
+      changesLateMs: config.CHANGES_LAG_ALERT_MS,
+      rankers: () => models.models,
+      towers: { 'post-tower': embeds.postTower, 'user-tower': embeds.userTower },
+      stores: { posts: sql.kind, state: state.kind },
+      hasStream: Boolean(live.stream),
+    });
 
   const context: AppContext = {
     config: api,

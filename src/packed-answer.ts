@@ -21,6 +21,10 @@ export interface PackedAnswer {
 }
 
 const NUMBERS = 3;
+/** The sources of every combination of bits. */
+const SETS = Array.from({ length: 1 << SOURCES.length }, (_, bits) =>
+  SOURCES.filter((_, i) => bits & (1 << i)),
+);
 
 export function packAnswer({ posts, ...answer }: FeedAnswer): PackedAnswer {
   const size = posts.length;
@@ -79,7 +83,7 @@ export function transferable({
 }
 
 function sourcesOf(bits: number): Source[] {
-  return SOURCES.filter((_, i) => bits & (1 << i));
+  return [...SETS[bits & (SETS.length - 1)]];
 }
 
 function headsOf(values: Float32Array, at: number): Record<Head, number> {

@@ -128,6 +128,7 @@ export function createTelemetry(): Telemetry {
 /** The stage that a cause of degradation belongs to. */
 function stageOfCause(cause: string): string {
   if (cause.startsWith('user_')) return 'hydrate';
+  if (cause.startsWith('prerank_')) return 'prerank';
   if (cause.startsWith('ranker_') || cause.startsWith('light_ranker_')) return 'rank';
   return 'retrieve';
 }

@@ -9,12 +9,12 @@ const FILES = ['manifest.json', 'model.onnx', 'golden.json'];
 
 export class VersionChecks {
   readonly #modelsDir: string;
-  readonly #budget: { rows: number; budgetMs: number };
+  readonly #budget: { rows: number; budgetMs?: number };
   readonly #checked = new Map<string, { stamp: string; reason: string | null }>();
   readonly #seen = new Map<string, string>();
 
-  /** `budget`: candidates of a request, and the time that ranking them may take on this machine. */
-  constructor(modelsDir: string, budget: { rows: number; budgetMs: number }) {
+  /** `budget`: candidates of a request, and the time that ranking them may take on this machine; absent = not timed. */
+  constructor(modelsDir: string, budget: { rows: number; budgetMs?: number }) {
     this.#modelsDir = modelsDir;
     this.#budget = budget;
   }

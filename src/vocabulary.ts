@@ -10,6 +10,9 @@ export const HISTORY_LIMIT = 50;
 export const SEEN_LIMIT = 1000;
 export const SEEN_TTL_MS = 14 * 24 * 3_600_000;
 
+/** `createdAt` of a user of whom no profile is stored: the age of the account then counts as 0 days, everywhere. */
+export const UNDATED = 0;
+
 /** What a user did with a post. Codes are positions in this list. */
 export const EVENT_TYPES = [
   'impression',

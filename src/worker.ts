@@ -3,8 +3,9 @@
 import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { GraphFile } from './candidates/index/artifact.ts';
-import { PostTable, type TableHandle } from './candidates/index/post-table.ts';
+import { PostTable } from './candidates/index/post-table.ts';
 import { newHits } from './candidates/index/search-table.ts';
+import type { TableHandle } from './candidates/index/table-handle.ts';
 import { openIndex, type TwoTierIndex } from './candidates/index/two-tier-index.ts';
 import { parseRetrievalConfig } from './candidates/retrieval-config.ts';
 import { Retriever, standardSources } from './candidates/retrieve.ts';
@@ -17,6 +18,8 @@ import { packUser } from './pack-user.ts';
 import { type PackedAnswer, packAnswer, transferable } from './packed-answer.ts';
 import { runPipeline } from './pipeline.ts';
 import type { PoolRequest, PoolResponse } from './pool.ts';
+import { ChunkBoard } from './ranking/chunk-board.ts';
+import { ForkJoin } from './ranking/fork-join.ts';
 import type { ShadowSample } from './ranking/lifecycle/shadow-comparison.ts';
 import type { RankerSource } from './ranking/model-registry.ts';
 import { type RankerPlan, RankerShelf } from './ranking/ranker-shelf.ts';
@@ -99,7 +102,8 @@ const config = parseRetrievalConfig(retrieval ?? {});
 const generations = new Map<string, Open>();
 let rules: RulesUpdate = { rules: parseRules({}), version: 'default' };
 let pinned: Uint32Array = new Uint32Array(0);
-const shelf = new RankerShelf(ranking);
+const fork = ranking.board ? new ForkJoin(new ChunkBoard(ranking.board)) : null;
+const shelf = new RankerShelf(ranking, fork);
 /** Requests being worked on, and what waits until there are none. */
 let running = 0;
 const whenIdle: (() => void)[] = [];
@@ -154,6 +158,7 @@ const handlers: Record<string, (payload: never) => Promise<unknown>> = {
     return found;
   },
   close: async () => {
+    fork?.stop();
     // The sessions end with the thread; nothing runs in them now, since jobs come one at a time.
     setImmediate(() => parentPort?.close());
   },
@@ -163,6 +168,7 @@ async function feed({ table, index, retriever }: Open, query: FeedQuery): Promis
   const { arm = null, version, weights: ownWeights = null } = query.ranker ?? {};
   const lease = shelf.lease(version ?? undefined);
   running++;
+  if (fork) fork.idle = false;
   try {
     const answer = await runPipeline(query, {
       catalogue: table,
@@ -179,7 +185,10 @@ async function feed({ table, index, retriever }: Open, query: FeedQuery): Promis
   } finally {
     lease.release();
     running--;
-    if (running === 0) for (const resume of whenIdle.splice(0)) resume();
+    if (running === 0) {
+      if (fork) fork.idle = true;
+      for (const resume of whenIdle.splice(0)) resume();
+    }
   }
 }
 
@@ -247,6 +256,11 @@ function opened(generation: string): Open {
   if (!open) throw new FeedrankError('unavailable', `generation ${generation} is not open in this worker`);
   return open;
 }
+
+void fork?.help(
+  (key) => shelf.lend(key),
+  () => running === 0,
+);
 
 parentPort?.on('message', async ({ id, kind, payload }: PoolRequest) => {
   let response: PoolResponse;

@@ -125,7 +125,7 @@ async function runRound(
     feed: spread(feed),
     nothing: spread(nothing),
     stages: Object.fromEntries(Object.entries(stages).map(([stage, times]) => [stage, spread(times)])),
-    loopDelayMs: { p50: metricMs(metrics, 'p50'), p99: metricMs(metrics, 'p99') },
+    loopDelayMs: loopDelayMs(metrics),
     foreignCpu: foreignShare(before, after),
     degraded,
   };
@@ -143,6 +143,11 @@ async function get(url: string): Promise<{ ms: number; body: unknown; timing: [s
     return found ? [[found[1], Number(found[2])] as [string, number]] : [];
   });
   return { ms, body, timing };
+}
+
+/** The main thread's, since /metrics was read before. */
+export function loopDelayMs(metrics: string): { p50: number; p99: number } {
+  return { p50: metricMs(metrics, 'p50'), p99: metricMs(metrics, 'p99') };
 }
 
 function metricMs(metrics: string, quantile: 'p50' | 'p99'): number {

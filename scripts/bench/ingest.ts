@@ -1,8 +1,11 @@
 // `npm run bench -- ingest`: events that one replica takes and commits to PostgreSQL, in batches and one by one. What
 // was acknowledged is counted in the database afterwards.
 import { readdirSync, readFileSync } from 'node:fs';
+import { Redis } from 'ioredis';
 import pg from 'pg';
-import { type JsonClient, jsonClient, startLiveStack } from './live-stack.ts';
+import { closeRedis } from '../../src/features/store/redis-client.ts';
+import { streamKeys } from '../../src/features/stream/stream-keys.ts';
+import { type JsonClient, jsonClient, type LiveStack, startLiveStack } from './live-stack.ts';
 import { type Machine, machine, processSeconds } from './machine.ts';
 import { type Spread, spread } from './statistics.ts';
 
@@ -28,6 +31,10 @@ export interface IngestPhase {
   serviceMicros: number;
   /** CPU of PostgreSQL for one event, µs; all its processes. */
   databaseMicros: number;
+  /** CPU of this process, which makes and sends the events, for one of them, µs. */
+  generatorMicros: number;
+  /** CPU of the updater, which follows beside it, for one event taken, µs; null without one. */
+  updaterMicros: number | null;
 }
 
 export interface IngestBenchReport {
@@ -39,15 +46,18 @@ export interface IngestBenchReport {
   /** Events answered `stored`, and rows in the database. */
   acknowledged: number;
   rows: number;
+  /** From the last answer until the updater had applied everything; null without one. */
+  caughtUpSeconds: number | null;
 }
 
 const TYPES = ['impression', 'impression', 'impression', 'click', 'like', 'dwell'] as const;
 const POSTS_BATCH = 500;
+const CATCH_UP_MS = 600_000;
 
 export async function benchIngest(options: IngestBenchOptions): Promise<IngestBenchReport> {
   const stack = await startLiveStack(1, options.updater);
   const { base, pid } = stack.replicas[0];
-  const pids = { service: pid, database: stack.databasePid };
+  const pids = { service: pid, database: stack.databasePid, updater: stack.updaterPid };
   const client = jsonClient(base);
   try {
     await putPosts(client, options.posts);
@@ -64,12 +74,14 @@ export async function benchIngest(options: IngestBenchOptions): Promise<IngestBe
       );
       phases.push(phase);
     }
+    const caughtUpSeconds = options.updater ? await caughtUp(stack) : null;
     return {
       machine: machine(),
       at: new Date().toISOString(),
       origin: stack.origin,
       options,
       phases,
+      caughtUpSeconds,
       acknowledged: tally.stored,
       rows: await countEvents(stack.databaseUrl),
     };
@@ -79,6 +91,12 @@ export async function benchIngest(options: IngestBenchOptions): Promise<IngestBe
   }
 }
 
+interface Pids {
+  service: number;
+  database: number;
+  updater: number | null;
+}
+
 interface Tally {
   sent: number;
   stored: number;
@@ -86,7 +104,7 @@ interface Tally {
 
 async function run(
   client: JsonClient,
-  pids: { service: number; database: number },
+  pids: Pids,
   tally: Tally,
   options: IngestBenchOptions,
   batch: number,
@@ -96,7 +114,7 @@ async function run(
   const latencies: number[] = [];
   let events = 0;
   let refused = 0;
-  const before = { service: processSeconds(pids.service), database: familySeconds(pids.database) };
+  const before = cpuSeconds(pids);
   const startedAt = performance.now();
   const endAt = startedAt + seconds * 1000;
   await Promise.all(
@@ -121,7 +139,9 @@ async function run(
       }
     }),
   );
-  const micros = (cpuSeconds: number) => Number(((cpuSeconds / events) * 1e6).toFixed(1));
+  const after = cpuSeconds(pids);
+  const micros = (one: keyof typeof after) =>
+    Number((((after[one] - before[one]) / events) * 1e6).toFixed(1));
   const elapsed = (performance.now() - startedAt) / 1000;
   return {
     batch,
@@ -130,8 +150,19 @@ async function run(
     eventsPerSecond: Math.round(events / elapsed),
     refused,
     latencyMs: spread(latencies),
-    serviceMicros: micros(processSeconds(pids.service) - before.service),
-    databaseMicros: micros(familySeconds(pids.database) - before.database),
+    serviceMicros: micros('service'),
+    databaseMicros: micros('database'),
+    generatorMicros: micros('generator'),
+    updaterMicros: pids.updater === null ? null : micros('updater'),
+  };
+}
+
+function cpuSeconds({ service, database, updater }: Pids) {
+  return {
+    service: processSeconds(service),
+    database: familySeconds(database),
+    generator: processSeconds(process.pid),
+    updater: updater === null ? 0 : processSeconds(updater),
   };
 }
 
@@ -159,6 +190,21 @@ export async function putPosts(client: JsonClient, posts: number): Promise<void>
     const { status, body } = await client.send('POST', '/posts', { posts: batch });
     if (status !== 200)
       throw new Error(`POST /posts answered ${status}: ${JSON.stringify(body).slice(0, 300)}`);
+  }
+}
+
+/** Seconds until everything that is committed now is applied to the users and published. */
+async function caughtUp({ redisUrl, slot }: LiveStack): Promise<number> {
+  const redis = new Redis(redisUrl);
+  const startedAt = Date.now();
+  try {
+    while (Number((await redis.get(streamKeys(slot).live)) ?? 0) < startedAt) {
+      if (Date.now() - startedAt > CATCH_UP_MS) throw new Error('the updater did not catch up');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    return Number(((Date.now() - startedAt) / 1000).toFixed(1));
+  } finally {
+    await closeRedis(redis);
   }
 }
 

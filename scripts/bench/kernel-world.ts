@@ -52,7 +52,7 @@ export function queryOf(user: PackedUser, nowMs: number, candidates = 1000): Fee
     nowMs,
     seed: 1,
     candidates,
-    slateSize: 300,
+    slateSize: 150,
     exclude: new Uint32Array(0),
     explain: 0,
     explore: false,

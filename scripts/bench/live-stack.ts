@@ -24,6 +24,10 @@ export interface LiveStack {
   redisUrl: string;
   /** PostgreSQL's main process. */
   databasePid: number;
+  /** Null where none was asked for. */
+  updaterPid: number | null;
+  /** Names the change stream. */
+  slot: string;
   replicas: ServiceProcess[];
   origin: string;
   stop(): Promise<void>;
@@ -86,6 +90,8 @@ export async function startLiveStack(replicas: number, withUpdater: boolean): Pr
       databaseUrl: postgres.url,
       redisUrl: redis.url,
       databasePid: postgres.pid,
+      updaterPid: updater?.pid ?? null,
+      slot: SLOT,
       replicas: services,
       origin: `PostgreSQL (${postgres.origin}), Redis (${redis.origin})`,
       stop,

@@ -5,6 +5,7 @@ import { Redis } from 'ioredis';
 import { deadlineIn } from '../../src/deadline.ts';
 import { closeRedis } from '../../src/features/store/redis-client.ts';
 import { type OnlineStore, openStateStore } from '../../src/features/store/state-store.ts';
+import { hash32 } from '../../src/hashing.ts';
 import { DIM, SEEN_LIMIT } from '../../src/vocabulary.ts';
 import { startRedis } from '../../test/setup/redis-server.ts';
 import { type Machine, machine } from './machine.ts';
@@ -87,7 +88,7 @@ export async function benchOnlineState({ users }: { users: number }): Promise<On
     await fill(`${SEEN_LIMIT} seen posts, in pages of 20`, few, (i) => seen(i + 1, SEEN_LIMIT));
     await fill('100 seen posts, in pages of 20', few, (i) => seen(users - i, 100));
     const before = await used();
-    for (let i = 0; i < few; i++) await redis.set(`feedrank:s2:{u:b${i}}:seen`, BLOOM, 'PX', 14 * DAY_MS);
+    for (let i = 0; i < few; i++) await redis.set(`fr3{ub${i}}s`, BLOOM, 'PX', 14 * DAY_MS);
     parts.push({
       part: `${SEEN_LIMIT} to ${2 * SEEN_LIMIT} seen posts as two Bloom filters, .1 % false positives`,
       users: few,
@@ -141,7 +142,7 @@ function engaged(i: number, id: (prefix: string, value: number) => string): Patc
     return {
       postId: id('p', below(POSTS)),
       authorId: id('u', below(AUTHORS)),
-      topic: `topic-${below(TOPICS) % (1 + (i % 12))}`,
+      topic: hash32(`topic-${below(TOPICS) % (1 + (i % 12))}`),
       type,
       at,
       dwellMs: type === 'dwell' ? 10_000 + below(60_000) : 0,

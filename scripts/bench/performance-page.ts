@@ -1,28 +1,51 @@
 // docs/PERFORMANCE.md from a benchmark's JSON: nothing on the page was typed by hand.
+import { capacitySection, costSection, type Prices } from './capacity-report.ts';
 import type { FeedBenchResult } from './feed.ts';
+import { gpuSection } from './gpu-print.ts';
+import type { ProfileResult } from './profile.ts';
 import type { BenchReport } from './report.ts';
 import type { Comparison } from './rounds.ts';
+import type { ScaleResult } from './scale.ts';
 import type { Spread } from './statistics.ts';
 
-export function performancePage({ machine, at, options, comparisons, feeds }: BenchReport): string {
+export function performancePage(report: BenchReport, prices: Prices): string {
+  const { machine, at, options, comparisons, feeds, capacity = [], scale = [], profiles = [] } = report;
   return `# Performance
 
-Written by \`npm run bench -- all --markdown docs/PERFORMANCE.md\` on ${at.slice(0, 10)}. Medians of ${options.rounds}
+Written by \`npm run bench\` on ${at.slice(0, 10)} (\`bench -- page\` joins the JSON of several runs). Medians of ${options.rounds}
 rounds; generated worlds, seed ${options.seed}, ${options.users.toLocaleString('en')} users; ranking on the CPU.
 
 Machine: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.platform}, Node ${machine.node}.
 
+${
+  capacity.length > 0
+    ? `## Capacity
+
+\`npm run bench -- capacity\`: the client on the same machine, embedded stores, every answer checked.
+
+${capacity.map(capacitySection).join('\n')}\n`
+    : ''
+}${costSection(capacity, scale, prices)}
 ## Stages beside what they stand on
 
 Each beside its baseline, measured in turn within the same rounds, one thread.
 
 ${comparisons.map(comparisonTable).join('\n')}
-## Whole requests
+${limits(comparisons)}${scaleSection(scale)}${
+  profiles.length > 0
+    ? `## Where a feed's time goes
+
+\`npm run bench -- profile\`: self time of every thread under load; on busy cores a thread that waits for one counts
+as busy, so shares say more than milliseconds.
+
+${profiles.map(profileSection).join('\n')}\n`
+    : ''
+}## Whole requests
 
 One client, one request at a time, ${options.requests} requests a round; embedded stores; the client on the same machine.
 
 ${feeds.map(section).join('\n')}
-## How to read it
+${gpuSection(report.gpu)}## How to read it
 
 - *whole request* is what the client sees; the stages are the worker's own clock (\`Server-Timing\`).
 - *GET /health/live* ran in the same rounds: it is what HTTP costs on this machine at that moment.
@@ -44,6 +67,87 @@ function comparisonTable({ name, unit, cases, disturbed }: Comparison): string {
 |---|---|---|${searches ? '---|' : ''}
 ${rows.join('\n')}
 `;
+}
+
+/** What each stage cannot do without, and how far above that it is. */
+const LIMITS: readonly { of: RegExp; stage: string; limit: string }[] = [
+  { of: /^scan with/, stage: 'exact scan', limit: 'memory bandwidth: every code is read once' },
+  {
+    of: /^inverted lists/,
+    stage: 'inverted lists',
+    limit: 'memory latency: rows of a list lie apart; against hnswlib',
+  },
+  { of: /^graph,/, stage: 'graph', limit: 'memory latency: one miss a visited row; against hnswlib' },
+  { of: /^encoder$/, stage: 'encode', limit: 'memory latency: two cache lines and a vector a row' },
+  { of: /^encode, run/, stage: 'rank', limit: 'FLOPs: session.run runs at the machine’s peak' },
+  {
+    of: /^all rules, slate of 150/,
+    stage: 're-rank',
+    limit: 'its own arithmetic: 200 picks against 1000 candidates',
+  },
+];
+
+function limits(comparisons: readonly Comparison[]): string {
+  const rows = LIMITS.flatMap(({ of, stage, limit }) =>
+    comparisons.flatMap(({ name, cases, baseline }) =>
+      cases
+        .filter((one) => of.test(one.name))
+        .map(
+          (one) =>
+            `| ${stage} (${name.split(',').slice(0, 2).join(',')}) | ${limit} | ${one.ratio.toFixed(2)} × *${baseline}* |`,
+        ),
+    ),
+  );
+  if (rows.length === 0) return '';
+  return `### What limits each stage
+
+| stage | limit | distance |
+|---|---|---|
+${rows.join('\n')}
+
+The hand-off between the main thread and a feed worker is a message each way: .1 ms for a slate of 300 (the default is 150).
+
+`;
+}
+
+function scaleSection(scale: readonly ScaleResult[]): string {
+  if (scale.length === 0) return '';
+  const rows = scale.flatMap(
+    ({ posts, buildSeconds, fileMiB, loadSeconds, rssMiB, bytesPerPost, searches }) =>
+      searches.map(({ search, ms, recall }, i) => {
+        const size = [posts.toLocaleString('en'), buildSeconds, fileMiB, loadSeconds, rssMiB, bytesPerPost];
+        const left = i === 0 ? size : size.map(() => '');
+        return `| ${left.join(' | ')} | ${search} | ${ms.p50} | ${ms.p99} | ${recall.toFixed(4)} |`;
+      }),
+  );
+  return `## Scale
+
+\`npm run bench -- scale\`: generated vectors (400 overlapping centres), 60 queries of k = 1000, each size in processes of
+its own; recall against the exact scan. One generation holds up to 13 million posts.
+
+| posts | build s | files MiB | load s | resident MiB | bytes a post | search | p50 ms | p99 ms | recall |
+|---|---|---|---|---|---|---|---|---|---|
+${rows.join('\n')}
+
+`;
+}
+
+function profileSection({ posts, perSecond, threads, label }: ProfileResult): string {
+  const tables = threads.map(({ thread, busyMsPerFeed, functions, parts }) => {
+    const rows = functions.slice(0, 12).map((one, i) => {
+      const part = parts[i];
+      return `| ${part ? `${part.name} | ${part.msPerFeed.toFixed(3)}` : ' | '} | \`${one.name}\` | ${one.msPerFeed.toFixed(3)} |`;
+    });
+    return `**${thread}**, ${busyMsPerFeed} ms a feed
+
+| part | ms | function | ms |
+|---|---|---|---|
+${rows.join('\n')}
+`;
+  });
+  return `### ${label ? `${label}: ` : ''}${posts.toLocaleString('en')} posts, ${perSecond} feeds/s
+
+${tables.join('\n')}`;
 }
 
 function section(result: FeedBenchResult): string {

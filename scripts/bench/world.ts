@@ -13,6 +13,8 @@ export interface BenchWorld {
   cacheDir: string;
   /** Breadth of the graph's insertion. */
   efConstruction: number;
+  /** `ivf` builds no graph. Default all. */
+  search?: 'auto' | 'ivf';
 }
 
 /** The data folder of a world, built where it is not there yet. */
@@ -22,14 +24,17 @@ export async function benchWorld({
   seed,
   cacheDir,
   efConstruction,
+  search = 'auto',
 }: BenchWorld): Promise<string> {
-  const dataDir = join(cacheDir, `world-${posts}-${users}-${seed}`);
+  const suffix = search === 'auto' ? '' : `-${search}`;
+  const dataDir = join(cacheDir, `world-${posts}-${users}-${seed}${suffix}`);
   const done = join(dataDir, 'built.json');
   if (!existsSync(done)) {
     rmSync(dataDir, { recursive: true, force: true });
     mkdirSync(dataDir, { recursive: true });
     const world = generateWorld({ posts, users, seed, now: Date.now() });
-    const manifest = await buildWorld(world, { dataDir, modelsDir: readConfig().MODELS_DIR, efConstruction });
+    const modelsDir = readConfig().MODELS_DIR;
+    const manifest = await buildWorld(world, { dataDir, modelsDir, efConstruction, search });
     writeFileSync(done, JSON.stringify(manifest.search));
   }
   console.error(`bench: ${posts} posts, search ${readFileSync(done, 'utf8')}`);

@@ -19,11 +19,13 @@ export interface BuildWorldOptions {
   modelsDir: string;
   /** Breadth of the graph's insertion; the calibration measures what it is worth. */
   efConstruction: number;
+  /** What is built and measured; default all. Lists alone leave the graph out, which takes minutes a million. */
+  search?: 'auto' | 'ivf';
 }
 
 /** The stores are those of `dataDir`, embedded. Throws what the stores and the build throw. */
 export async function buildWorld(world: World, options: BuildWorldOptions): Promise<Manifest> {
-  const { dataDir, modelsDir, efConstruction } = options;
+  const { dataDir, modelsDir, efConstruction, search = 'auto' } = options;
   const sql = await openSqlStore({ dataDir });
   const state = await openStateStore({ dataDir });
   const workers = availableParallelism();
@@ -46,7 +48,7 @@ export async function buildWorld(world: World, options: BuildWorldOptions): Prom
       embedder,
       targetRecall: 0.95,
       k: 1000,
-      search: 'auto',
+      search,
       m: 16,
       efConstruction,
       keep: 1,

@@ -1,5 +1,6 @@
 // Item to item by co-occurrence: which items the same users engaged with, normalised by degree. Built once from
 // interactions, read-only afterwards: by the index build for the `similar` source, and by the offline evaluation.
+import { selectLargest } from './select-largest.ts';
 
 /** Who engaged with what, as compressed rows: the items of user u are `items[start[u] .. start[u + 1])`, no repeats. */
 export interface Interactions {
@@ -127,18 +128,56 @@ export class ItemGraph {
   }
 
   /**
+   * As `neighbours`, of those at `first` or above, into buffers of at least `limit`; returns how many. Allocates
+   * nothing: an item has few edges, so they are inserted in order.
+   */
+  strongest(
+    item: number,
+    first: number,
+    limit: number,
+    outItems: Uint32Array,
+    outWeights: Float32Array,
+  ): number {
+    if (!(item >= 0 && item < this.itemCount) || limit <= 0) return 0;
+    let size = 0;
+    for (let edge = this.#start[item]; edge < this.#start[item + 1]; edge++) {
+      const other = this.#items[edge];
+      const weight = this.#weights[edge];
+      if (other < first) continue;
+      const isBelow = (at: number) =>
+        outWeights[at] < weight || (outWeights[at] === weight && outItems[at] > other);
+      if (size === limit && !isBelow(size - 1)) continue;
+      let at = size < limit ? size++ : size - 1;
+      for (; at > 0 && isBelow(at - 1); at--) {
+        outItems[at] = outItems[at - 1];
+        outWeights[at] = outWeights[at - 1];
+      }
+      outItems[at] = other;
+      outWeights[at] = weight;
+    }
+    return size;
+  }
+
+  /**
    * Adds up the edges that leave a history: scores[j] += Σ_{i in history} weight(i → j). `scores` is [itemCount] and
    * zero on entry; the items reached are listed in `reached` ([itemCount]) and their count is returned, so that the
-   * caller can clear what was written. Items of the history itself are scored like any other.
+   * caller can clear what was written. Items of the history itself are scored like any other. `factors`: what each
+   * item of the history counts, above 0; 1 where there are none.
    */
-  score(history: ArrayLike<number>, scores: Float32Array, reached: Uint32Array): number {
+  score(
+    history: ArrayLike<number>,
+    scores: Float32Array,
+    reached: Uint32Array,
+    factors?: ArrayLike<number>,
+  ): number {
     let count = 0;
     for (let h = 0; h < history.length; h++) {
       const item = history[h];
+      const factor = factors === undefined ? 1 : factors[h];
       for (let edge = this.#start[item]; edge < this.#start[item + 1]; edge++) {
         const other = this.#items[edge];
         if (scores[other] === 0) reached[count++] = other;
-        scores[other] += this.#weights[edge];
+        scores[other] += factor * this.#weights[edge];
       }
     }
     return count;
@@ -172,31 +211,6 @@ function checkOptions(options: ItemGraphOptions): void {
   if (!(power > 0)) throw new RangeError(`power must be above 0, is ${power}`);
   if (![user, source, target].every(Number.isFinite))
     throw new RangeError('exponents must be finite numbers');
-}
-
-/** The k-th largest of values[0 .. size), by quickselect (Hoare 1961); reorders them. */
-function selectLargest(values: Float64Array, size: number, k: number): number {
-  let low = 0;
-  let high = size - 1;
-  const at = k - 1;
-  while (low < high) {
-    const pivot = values[(low + high) >> 1];
-    let i = low;
-    let j = high;
-    while (i <= j) {
-      while (values[i] > pivot) i++;
-      while (values[j] < pivot) j--;
-      if (i <= j) {
-        const swap = values[i];
-        values[i++] = values[j];
-        values[j--] = swap;
-      }
-    }
-    if (at <= j) high = j;
-    else if (at >= i) low = i;
-    else break;
-  }
-  return values[at];
 }
 
 /** Growing columns of edges. */

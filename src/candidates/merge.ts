@@ -60,7 +60,7 @@ export class CandidateMerge {
       this.rows[entry] = row;
       this.sources[entry] = 0;
       this.similarity[entry] = Number.NaN;
-      this.sourceRanks.fill(0, entry * WIDTH, (entry + 1) * WIDTH);
+      for (let at = entry * WIDTH; at < (entry + 1) * WIDTH; at++) this.sourceRanks[at] = 0;
     }
     if (source !== null) {
       this.sources[entry] |= 1 << source;

@@ -4,6 +4,7 @@ import type { Catalogue, FeedQuery, Hits, VectorIndex } from '../contracts.ts';
 import { MAX_HITS } from './index/table-layout.ts';
 import { interestsOf } from './interest-vectors.ts';
 import type { RetrievalConfig } from './retrieval-config.ts';
+import { RowSet } from './row-set.ts';
 import { rowSimilarity } from './similarity.ts';
 import { type AgeWindow, type CandidateSource, newHits, resetHits } from './source.ts';
 
@@ -28,6 +29,7 @@ export class NearestSource implements CandidateSource {
   readonly #index: VectorIndex;
   readonly #config: RetrievalConfig['nearest'];
   readonly #lists: Hits[] = [];
+  readonly #taken = new RowSet();
 
   constructor(index: VectorIndex, config: RetrievalConfig['nearest']) {
     this.#index = index;
@@ -50,12 +52,14 @@ export class NearestSource implements CandidateSource {
       const hits = (this.#lists[i + 1] ??= newHits(0));
       const share = (1 - userShare) * part;
       this.#search(vector, catalogue, window, Math.ceil(quota * share * INTEREST_FETCH), hits);
-      for (let j = 0; j < hits.size; j++) {
-        hits.similarity[j] = rowSimilarity(catalogue.vectors, hits.rows[j], user.embedding, catalogue.dim);
-      }
       turns.push({ hits, share, at: 0 });
     }
-    takeInTurn(turns, turns[0].hits.size, out);
+    const size = turns[0].hits.size;
+    // A post that the user vector's own search found has its similarity from there.
+    const ofInterests = takeInTurn(turns, size, out, this.#taken);
+    for (const i of ofInterests) {
+      out.similarity[i] = rowSimilarity(catalogue.vectors, out.rows[i], user.embedding, catalogue.dim);
+    }
   }
 
   #search(vector: Float32Array, catalogue: Catalogue, window: AgeWindow, quota: number, out: Hits): void {
@@ -71,23 +75,28 @@ export class NearestSource implements CandidateSource {
   }
 }
 
-/** The next hit is of the list that is furthest behind its share; a row that an earlier turn took is passed over. */
-function takeInTurn(turns: readonly Turn[], quota: number, out: Hits): void {
+/**
+ * The next hit is of the list that is furthest behind its share; a row that an earlier turn took is passed over.
+ * Returns the positions in `out` of those that are not of the first list.
+ */
+function takeInTurn(turns: readonly Turn[], quota: number, out: Hits, taken: RowSet): number[] {
   resetHits(out, quota);
-  const taken = new Set<number>();
+  taken.reset(quota);
+  const others: number[] = [];
   while (out.size < quota) {
     let next: Turn | null = null;
     for (const turn of turns) {
       if (turn.at === turn.hits.size) continue;
       if (next === null || (turn.at + 1) * next.share < (next.at + 1) * turn.share) next = turn;
     }
-    if (next === null) return;
+    if (next === null) return others;
     const { rows, similarity } = next.hits;
     const row = rows[next.at];
-    const toUser = similarity[next.at++];
-    if (taken.has(row)) continue;
-    taken.add(row);
+    const found = similarity[next.at++];
+    if (!taken.add(row)) continue;
+    if (next !== turns[0]) others.push(out.size);
     out.rows[out.size] = row;
-    out.similarity[out.size++] = toUser;
+    out.similarity[out.size++] = found;
   }
+  return others;
 }

@@ -1,5 +1,6 @@
 // Cuts kept candidates to a limit in the proportions of the sources' quotas.
 import { SOURCES } from '../vocabulary.ts';
+import { selectLargest } from './select-largest.ts';
 
 const WIDTH = SOURCES.length;
 
@@ -16,26 +17,35 @@ export function cutByQuota(
   limit: number,
 ): Uint32Array {
   if (kept.length <= limit) return kept;
-  const priority = new Float32Array(kept.length).fill(Number.POSITIVE_INFINITY);
-  const unclaimed = new Uint8Array(kept.length).fill(1);
+  const size = kept.length;
+  /** Rank ÷ quota, negative: the largest come first. 0 while no source claims the entry. */
+  const priority = new Float64Array(size);
   for (let source = 0; source < WIDTH; source++) {
     let worst = 0;
-    for (const entry of kept) worst = Math.max(worst, sourceRanks[entry * WIDTH + source]);
+    for (let i = 0; i < size; i++) {
+      const rank = sourceRanks[kept[i] * WIDTH + source];
+      if (rank > worst) worst = rank;
+    }
     if (worst === 0) continue;
     const compact = new Uint32Array(worst + 1);
-    for (const entry of kept) compact[sourceRanks[entry * WIDTH + source]] = 1;
+    for (let i = 0; i < size; i++) compact[sourceRanks[kept[i] * WIDTH + source]] = 1;
     compact[0] = 0;
     for (let rank = 1; rank <= worst; rank++) compact[rank] += compact[rank - 1];
-    for (let i = 0; i < kept.length; i++) {
+    const quota = Math.max(quotas[source], 1e-3);
+    for (let i = 0; i < size; i++) {
       const rank = sourceRanks[kept[i] * WIDTH + source];
       if (rank === 0) continue;
-      unclaimed[i] = 0;
-      priority[i] = Math.min(priority[i], compact[rank] / Math.max(quotas[source], 1e-3));
+      const claim = -compact[rank] / quota;
+      if (priority[i] === 0 || claim > priority[i]) priority[i] = claim;
     }
   }
-  for (let i = 0; i < kept.length; i++) if (unclaimed[i]) priority[i] = -1;
-  const threshold = priority.slice().sort()[limit - 1];
-  let room = limit;
-  for (const value of priority) if (value < threshold) room--;
-  return kept.filter((_, i) => priority[i] < threshold || (priority[i] === threshold && room-- > 0));
+  const least = selectLargest(priority.slice(), size, limit);
+  let ties = limit;
+  for (let i = 0; i < size; i++) if (priority[i] > least) ties--;
+  const chosen = new Uint32Array(limit);
+  let count = 0;
+  for (let i = 0; i < size; i++) {
+    if (priority[i] > least || (priority[i] === least && ties-- > 0)) chosen[count++] = kept[i];
+  }
+  return chosen;
 }

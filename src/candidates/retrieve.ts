@@ -40,7 +40,7 @@ export function standardSources(
       : []),
     new FollowingSource(config.following),
     new TrendingSource(board, config.trending.topicBoost),
-    new FreshSource(config.fresh),
+    new FreshSource(config.fresh, index),
   ];
 }
 

@@ -6,6 +6,7 @@ import { engagedRows } from './engaged-rows.ts';
 import { MAX_HITS } from './index/table-layout.ts';
 import type { ItemGraph } from './item-graph.ts';
 import type { RetrievalConfig } from './retrieval-config.ts';
+import { RowSet } from './row-set.ts';
 import { type AgeWindow, type CandidateSource, newHits, resetHits } from './source.ts';
 
 export class SimilarSource implements CandidateSource {
@@ -15,6 +16,7 @@ export class SimilarSource implements CandidateSource {
   readonly #graph: ItemGraph | null;
   readonly #neighbours: Hits[] = [];
   readonly #nearest: Hits = newHits(0);
+  readonly #taken = new RowSet();
 
   /** `graph`: over the base rows of the generation that `index` searches. */
   constructor(index: VectorIndex, config: RetrievalConfig['similar'], graph: ItemGraph | null = null) {
@@ -27,45 +29,53 @@ export class SimilarSource implements CandidateSource {
     resetHits(out, quota);
     const seeds = engagedRows(query.user, catalogue, this.#config.seeds);
     if (seeds.length === 0 || quota <= 0) return;
-    // A graph answers for 50 neighbours no cheaper than for 1000, a scan of the newest rows does. Row 0 is given up
-    // so that it is a scan for every index.
-    const newest = catalogue.rows - Math.floor(this.#config.scanBudgetRows / seeds.length);
-    const fromRow = Math.max(1, window.firstRow, newest);
     // One more than the share: the nearest neighbour of a post is itself.
     const k = Math.min(Math.ceil(quota / seeds.length) + 1, catalogue.rows, MAX_HITS);
+    const fromRow = this.#firstRow(
+      catalogue,
+      window,
+      k,
+      Math.floor(this.#config.scanBudgetRows / seeds.length),
+    );
     const { vectors, dim } = catalogue;
     for (let i = 0; i < seeds.length; i++) {
       const hits = (this.#neighbours[i] ??= newHits(k));
       this.#coEngaged(seeds[i], Math.round((k - 1) * this.#config.coEngaged), window.firstRow, hits);
       const left = k - hits.size;
       resetHits(this.#nearest, left);
-      this.#index.search(vectors.slice(seeds[i] * dim, (seeds[i] + 1) * dim), left, this.#nearest, fromRow);
+      if (left > 0 && fromRow < catalogue.rows)
+        this.#index.search(vectors.slice(seeds[i] * dim, (seeds[i] + 1) * dim), left, this.#nearest, fromRow);
       append(hits, this.#nearest, k);
     }
-    const taken = new Set<number>(seeds);
+    this.#taken.reset(seeds.length + quota);
+    for (const seed of seeds) this.#taken.add(seed);
     for (let rank = 0; rank < k && out.size < quota; rank++) {
       for (let i = 0; i < seeds.length && out.size < quota; i++) {
         const hits = this.#neighbours[i];
         if (rank >= hits.size) continue;
         const row = hits.rows[rank];
-        if (taken.has(row)) continue;
-        taken.add(row);
+        if (!this.#taken.add(row)) continue;
         out.rows[out.size] = row;
         out.similarity[out.size++] = hits.similarity[rank];
       }
     }
   }
 
+  /**
+   * The whole window where the index reads no more than the budget for it, as inverted lists do. A graph answers for
+   * 50 neighbours no cheaper than for 1000: there the newest rows are scanned (row 0 given up, so that it is a scan).
+   */
+  #firstRow(catalogue: Catalogue, window: AgeWindow, k: number, budgetRows: number): number {
+    const reads = this.#index.rowsRead?.(k, window.firstRow) ?? Number.POSITIVE_INFINITY;
+    if (reads <= budgetRows) return window.firstRow;
+    return Math.max(1, window.firstRow, catalogue.rows - budgetRows);
+  }
+
   /** The strongest neighbours of the graph within the window, at most `limit`; the similarity is the edge's weight. */
   #coEngaged(seed: number, limit: number, firstRow: number, out: Hits): void {
     resetHits(out, limit);
     if (this.#graph === null || limit === 0) return;
-    const { items, weights } = this.#graph.neighbours(seed);
-    for (let i = 0; i < items.length && out.size < limit; i++) {
-      if (items[i] < firstRow) continue;
-      out.rows[out.size] = items[i];
-      out.similarity[out.size++] = weights[i];
-    }
+    out.size = this.#graph.strongest(seed, firstRow, limit, out.rows, out.similarity);
   }
 }
 

@@ -24,6 +24,18 @@ describe('files for deployment', () => {
     expect(scripts.filter((script) => !existsSync(join(root, script)))).toEqual([]);
   });
 
+  it('start a replica with Node’s flags of `npm start`', () => {
+    const { start } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).scripts;
+    const flags: string[] = start.match(/--\S+/g);
+    expect(flags.length).toBeGreaterThan(0);
+    for (const name of ['docker-compose.yml', 'feedrank.service']) {
+      const line = read(name)
+        .split('\n')
+        .find((one) => one.includes('src/main.ts'));
+      for (const flag of flags) expect(line).toContain(flag);
+    }
+  });
+
   it('give a replica as long to stop as it drains', () => {
     const text = /DRAIN_MS = ([\d_]+)/.exec(readFileSync(join(root, 'src/main.ts'), 'utf8'))?.[1] ?? '';
     const drainMs = Number(text.replaceAll('_', '')) + configSchema.parse({}).DRAIN_DELAY_MS;

@@ -2,13 +2,17 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { UserHistories } from '../../scripts/build-index/user-histories.ts';
+import { writeUsers } from '../../scripts/build-index/write-users.ts';
+import type { PostTable } from '../../src/candidates/index/post-table.ts';
 import type { EngagementEvent, Post, StateStore, User } from '../../src/contracts.ts';
 import { deadlineIn } from '../../src/deadline.ts';
 import { FeedrankError } from '../../src/errors.ts';
 import { openStateStore } from '../../src/features/store/state-store.ts';
-import { packHashes } from '../../src/hashing.ts';
+import { hash32, packHashes } from '../../src/hashing.ts';
 import { type HydrateContext, historyFrom, UserHydrator } from '../../src/hydrate.ts';
 import { UserEmbedder, type VectorLookup } from '../../src/user-embedder.ts';
+import { UNDATED } from '../../src/vocabulary.ts';
 
 const TOWER = 'post-tower@1';
 const DIM = 64;
@@ -83,12 +87,41 @@ const broken: StateStore = {
   eraseState: async () => {},
 };
 
+/** The profile that an index build writes for somebody of whom only an event is known. */
+async function builtProfile(userId: string): Promise<User | undefined> {
+  const written: (User | undefined)[] = [];
+  const histories = new UserHistories(2000);
+  histories.add({ ...like, userId }, 0);
+  await writeUsers({
+    table: { ...lookup } as unknown as PostTable,
+    names: { postId: () => 'p', authorId: () => 'a', topic: () => hash32('cats') },
+    histories,
+    users: (async function* () {})(),
+    state: { ...broken, putStates: async (patches) => void written.push(...patches.map(({ user }) => user)) },
+    changes: null,
+    tower: TOWER,
+    embedUsers: async () => axis(3),
+    nowMs: 2000,
+    onProgress: () => {},
+  });
+  return written[0];
+}
+
 describe('UserHydrator', () => {
   it('serves a cold-start vector to a user nobody knows', async () => {
     const { packed, degraded } = await hydratorOf().hydrator.hydrate('stranger', deadlineIn(5000));
     expect(packed.embeddingKind).toBe('cold');
     expect(packed.embedding).toEqual(axis(0));
     expect(degraded).toEqual([]);
+  });
+
+  it('gives a user without a stored profile the account age that a build gives them', async () => {
+    const { hydrator } = hydratorOf({ sql: { events: [{ ...like, userId: 'undated' }] } });
+    const { packed } = await hydrator.hydrate('undated', deadlineIn(5000));
+    expect(packed.accountCreatedAtMs).toBe(UNDATED);
+    expect((await store.getState('undated', TOWER, deadlineIn(5000)))?.user).toEqual(
+      await builtProfile('undated'),
+    );
   });
 
   it('does not look for an unknown user again until something about it is stored', async () => {
@@ -141,6 +174,28 @@ describe('UserHydrator', () => {
     const { packed, degraded } = await hydrator.hydrate('u', deadlineIn(5000));
     expect(degraded).toContain('user_state_unavailable');
     expect(packed.historyTypes.length).toBe(1);
+  });
+
+  it('goes on with what the online state last gave while it is down, flagged, without asking SQL', async () => {
+    const last = {
+      version: 3,
+      embedding: axis(9),
+      history: [],
+      seen: packHashes(['p']),
+      user: { id: 'remembered', createdAt: 5 },
+      edges: [{ kind: 'block' as const, userId: 'remembered', target: 'a', createdAt: 7 }],
+    };
+    const state = { ...broken, lastKnown: (userId: string) => (userId === 'remembered' ? last : null) };
+    const { hydrator, sqlReads } = hydratorOf({ state, sql: { user: { id: 'x', createdAt: 1 } } });
+    const known = await hydrator.hydrate('remembered', deadlineIn(5000));
+    expect(known.degraded).toEqual(['user_state_unavailable']);
+    expect(known.packed.embeddingKind).toBe('stored');
+    expect(known.packed.embedding).toEqual(axis(9));
+    expect(known.edges).toEqual(last.edges);
+    expect(known.known).toBe(true);
+    expect(sqlReads()).toBe(0);
+    await hydrator.hydrate('not remembered', deadlineIn(5000));
+    expect(sqlReads()).toBe(1);
   });
 
   it('makes the vector from the history at hand while the online state is down, and asks SQL once a while', async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { FeedAnswer } from '../../src/contracts.ts';
+import type { FeedAnswer, ServedPost } from '../../src/contracts.ts';
 import { ExperimentsFile } from '../../src/experiments-file.ts';
 import { compilePlan } from '../../src/features/feature-schema.ts';
 import { ModelChoices } from '../../src/model-choice.ts';
@@ -169,6 +169,51 @@ describe('model rollout', () => {
     expect(rollout.status()).toMatchObject({ trial: null, serving: { ranker: '1' } });
     expect((await rollout.history(1))[0].reason).toMatch(/errors.*gave NaN/);
     expect(choices.choose('user-1').version).toBe('1');
+  });
+
+  it('goes on with what it saw of a canary after a restart, and forgets it with its stage', async () => {
+    await writeTinyModel(dir, { version: '2' });
+    await writeFile(join(dir, 'ranker', 'current'), '1\n');
+    const before = await replica();
+    await before.rollout.move({ action: 'canary', version: '2', share: 0.5 });
+    const answer = { model: 'ranker@2', degraded: [], failures: [], stageMs: { encode: 2, rank: 3 } };
+    const probabilities = Object.fromEntries(HEADS.map((head) => [head, 0.1])) as ServedPost['probabilities'];
+    for (let i = 0; i < 60; i++) {
+      const choice = before.choices.choose(`user-${i}`);
+      before.choices.answered(choice, answer as unknown as FeedAnswer);
+      choice.done();
+      const model = choice.group === 'canary' ? 'ranker@2+canary' : 'ranker@1';
+      const posts = ['a', 'b', `post ${i}`].map(
+        (postId, position): ServedPost => ({
+          postId,
+          token: '',
+          position,
+          score: 1,
+          propensity: 1,
+          sources: ['nearest'],
+          probabilities,
+        }),
+      );
+      before.choices.served({ requestId: `request ${i}`, userId: `user-${i}`, model, posts });
+    }
+    const seen = before.choices.trial?.figures();
+    expect(seen?.canary?.slates).toBeGreaterThan(10);
+    expect(seen?.canary?.authorConcentration).toBeGreaterThan(0);
+    await before.rollout.close();
+    const after = await replica();
+    await after.rollout.check();
+    expect(after.choices.trial?.figures()).toEqual(seen);
+    await after.rollout.move({ action: 'canary', version: '2', share: 0.3 });
+    expect(after.choices.trial?.figures().canary?.slates).toBe(0);
+    await after.rollout.close();
+    await writeFile(join(dir, 'data', 'trial-evidence.json'), '{"torn');
+    const warnings: string[] = [];
+    const third = await replica({
+      log: (level, _details, message) => level === 'warn' && warnings.push(message),
+    });
+    await third.rollout.check();
+    expect(third.choices.trial?.figures().canary?.slates).toBe(0);
+    expect(warnings).toContain('the evidence of a trial is not kept over a restart');
   });
 
   it('goes back from a promoted version that fails on probation', async () => {

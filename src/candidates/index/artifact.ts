@@ -156,6 +156,7 @@ export async function loadFolder(
     baseRows: rows,
     capacity,
     keyBytes: keyBytes + (capacity - rows) * KEY_BYTES_PER_POST,
+    authorsWithoutPosts: Math.max(authors, capacity >>> 1),
     lists,
     neighbours: await readNeighbours(folder, manifest),
   });

@@ -40,11 +40,15 @@ export class AuthorTable {
     this.#records = records;
   }
 
-  /** Room for as many authors as rows, since each has at least one post; untouched slots take no memory. */
-  static allocate(capacity: number): AuthorTableHandle {
+  /**
+   * Room for an author a row, and for `withoutPosts` who are followed and have no post yet. Untouched slots take no
+   * memory.
+   */
+  static allocate(capacity: number, withoutPosts: number): AuthorTableHandle {
+    const authors = capacity + withoutPosts;
     return {
-      slots: sharedBytes(tableSlots(capacity) * 4, 'the author table'),
-      dense: sharedBytes(capacity * AUTHOR_BYTES, 'the authors'),
+      slots: sharedBytes(tableSlots(authors) * 4, 'the author table'),
+      dense: sharedBytes(authors * AUTHOR_BYTES, 'the authors'),
     };
   }
 
@@ -52,7 +56,12 @@ export class AuthorTable {
     return Atomics.load(this.#header, HEADER.authors);
   }
 
-  /** Dense slot, −1 when the author has no post. */
+  /** Authors that fit. */
+  get limit(): number {
+    return this.u32.length / AUTHOR_WORDS;
+  }
+
+  /** Dense slot, −1 of an author who has neither a post nor a follower. */
   find(lo: number, hi: number): number {
     for (let slot = lo & this.#mask; ; slot = (slot + 1) & this.#mask) {
       const author = this.#slots[slot] - 1;

@@ -30,9 +30,11 @@ interface ScanKernel {
     rows: number,
     probes: number,
     probed: number,
+    from: number,
     keep: number,
     cap: number,
   ): number;
+  scoreRange(vectors: number, query: number, from: number, to: number, out: number): void;
   scoreCentroids(centroids: number, query: number, buffer: number, count: number): void;
   rescore(vectors: number, query: number, buffer: number, count: number): void;
   take(buffer: number, count: number, k: number, outRows: number, outSimilarity: number): number;
@@ -115,10 +117,10 @@ export class ExactIndex implements VectorIndex {
   }
 
   /**
-   * The best `k` of the base rows in the `probes` lists whose centroids are nearest to the query; fewer where those
-   * lists hold fewer. Throws invalid_input where the table has no lists or `probes` is not within 1…their number.
+   * The best `k` of the base rows ≥ `fromRow` in the `probes` lists whose centroids are nearest to the query; fewer
+   * where those lists hold fewer. Throws invalid_input where the table has no lists or `probes` is not within 1…their number.
    */
-  searchLists(query: Float32Array, k: number, hits: Hits, probes: number): void {
+  searchLists(query: Float32Array, k: number, hits: Hits, probes: number, fromRow = 0): void {
     const { layout } = this.#table;
     const { lists } = layout;
     if (!lists) throw invalid('lists', 'this generation has none');
@@ -138,10 +140,26 @@ export class ExactIndex implements VectorIndex {
       lists.rowsAt,
       at + SCRATCH.rows,
       probes,
+      fromRow,
       keep,
       bufferLength(keep),
     );
     this.#finish(found, k, hits);
+  }
+
+  similarities(query: Float32Array, fromRow: number, out: Float32Array): void {
+    if (query.length !== DIM) throw invalid('query', `must have ${DIM} numbers`);
+    if (fromRow < 0 || fromRow + out.length > this.#table.rows)
+      throw invalid('fromRow', `${fromRow} and ${out.length} rows from it are not all there`);
+    this.#query.set(query);
+    for (let done = 0; done < out.length; done += MAX_HITS) {
+      const count = Math.min(MAX_HITS, out.length - done);
+      const { vectors } = this.#table.layout;
+      const from = fromRow + done;
+      const at = this.#at;
+      this.#kernel.scoreRange(vectors, at + SCRATCH.query, from, from + count, at + SCRATCH.similarity);
+      out.set(this.#similarity.subarray(0, count), done);
+    }
   }
 
   /** Checks the input and puts the query into the scratch slot; how many candidates to keep. */

@@ -4,7 +4,8 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import { messageOf } from '../../errors.ts';
 import { shardStart } from './graph-shards.ts';
 import { type GraphOptions, HnswBuilder } from './hnsw-index.ts';
-import { PostTable, type TableHandle } from './post-table.ts';
+import { PostTable } from './post-table.ts';
+import type { TableHandle } from './table-handle.ts';
 import { HEADER } from './table-layout.ts';
 
 export interface GraphWork {

@@ -87,12 +87,12 @@ export class HnswIndex implements VectorIndex {
   }
 
   /**
-   * True where the graph can answer well: `k` within reach and not too many of its rows deleted.
+   * True where the graph can answer well: all rows wanted, `k` within reach and not too many of its rows deleted.
    * The caller scans otherwise.
    */
-  fits(k: number): boolean {
+  fits(k: number, fromRow = 0): boolean {
     const { base } = this.#table.deletedRows;
-    return k <= this.#table.baseRows && base <= this.#table.baseRows * MAX_DELETED_SHARE;
+    return fromRow <= 0 && k <= this.#table.baseRows && base <= this.#table.baseRows * MAX_DELETED_SHARE;
   }
 
   /**

@@ -10,47 +10,24 @@ import {
   createdAtMs,
   FIELD,
   FLAG,
+  RECORD_BYTES,
   RECORD_WORDS,
   type RecordViews,
   recordViews,
 } from '../../post-record.ts';
 import { DIM, type EventType } from '../../vocabulary.ts';
-import { ItemGraph, type ItemGraphParts } from '../item-graph.ts';
-import { AuthorTable, type AuthorTableHandle } from './author-table.ts';
+import { ItemGraph } from '../item-graph.ts';
+import { AuthorTable } from './author-table.ts';
 import type { InvertedLists } from './inverted-lists.ts';
-import { KeyDirectory, type KeyDirectoryHandle } from './key-directory.ts';
+import { KeyDirectory } from './key-directory.ts';
 import type { NewPost } from './new-post.ts';
 import { addEngagement } from './post-counters.ts';
 import { sketchText } from './post-text.ts';
-import { allocateMemory, HEADER, type ListsSize, type MemoryLayout, memoryLayout } from './table-layout.ts';
+import type { TableHandle, TableOptions } from './table-handle.ts';
+import { allocateMemory, HEADER, type MemoryLayout, memoryLayout, sharedBytes } from './table-layout.ts';
 import { checkVector, encodeRow } from './vector-codes.ts';
 
 export { type NewPost, newPostOf } from './new-post.ts';
-
-export interface TableOptions {
-  generation: string;
-  /** Rows of the base, in createdAt order; rows appended later are the live tier. */
-  baseRows: number;
-  /** Rows that fit, base and live. Reserved, not touched: unused rows take no memory. */
-  capacity: number;
-  /** Bytes for all ids. */
-  keyBytes: number;
-  /** Room for inverted lists over the base; default none. */
-  lists?: ListsSize;
-  /** Item graph over the base, in shared memory; default none. */
-  neighbours?: ItemGraphParts | null;
-}
-
-/** Everything a worker needs to open the table; survives structured clone, no copy is made. */
-export interface TableHandle {
-  generation: string;
-  baseRows: number;
-  memory: WebAssembly.Memory;
-  layout: MemoryLayout;
-  keys: KeyDirectoryHandle;
-  authors: AuthorTableHandle;
-  neighbours: ItemGraphParts | null;
-}
 
 /** Bytes reserved for an id of a post that is not known yet. */
 export const KEY_BYTES_PER_POST = 40;
@@ -88,7 +65,7 @@ export class PostTable implements Catalogue {
     this.codes = new Uint8Array(buffer, layout.codes, layout.capacity * DIM);
     this.vectors = new Float32Array(buffer, layout.vectors, layout.capacity * DIM);
     this.#deleted = new Uint32Array(buffer, layout.deleted, Math.floor((layout.codes - layout.deleted) / 4));
-    this.records = recordViews(buffer, layout.records, layout.capacity);
+    this.records = recordViews(handle.records, 0, layout.capacity);
     this.keys = new KeyDirectory(handle.keys, this.records);
     this.authorTable = new AuthorTable(handle.authors, this.header, this.records);
     this.authors = this.authorTable.f32;
@@ -104,8 +81,9 @@ export class PostTable implements Catalogue {
       baseRows: options.baseRows,
       memory: allocateMemory(layout),
       layout,
+      records: sharedBytes(layout.capacity * RECORD_BYTES, 'the records'),
       keys: KeyDirectory.allocate(layout.capacity, options.keyBytes),
-      authors: AuthorTable.allocate(layout.capacity),
+      authors: AuthorTable.allocate(layout.capacity, options.authorsWithoutPosts ?? layout.capacity >>> 1),
       neighbours: options.neighbours ?? null,
     };
     return new PostTable(handle, true);
@@ -123,6 +101,7 @@ export class PostTable implements Catalogue {
       baseRows,
       memory,
       layout,
+      records: this.records.u32.buffer as SharedArrayBuffer,
       keys: this.keys.handle,
       authors: this.authorTable.handle,
       neighbours: this.neighbours?.parts ?? null,
@@ -230,12 +209,19 @@ export class PostTable implements Catalogue {
     addEngagement(this.records, this.authorTable, row, type, dwellMs, Math.min(atMs, nowMs));
   }
 
-  /** Adds to an author's followers; without effect while the author has no post. */
+  /**
+   * Adds to an author's followers. One without a post gets a place too, while every row to come still finds one for its
+   * author; after that such follows count from the next build on.
+   */
   addFollowers(authorId: string, by: number): void {
     this.#mustWrite();
     const { lo, hi } = hash64(authorId);
-    const author = this.authorTable.find(lo, hi);
-    if (author < 0) return;
+    let author = this.authorTable.find(lo, hi);
+    if (author < 0) {
+      const hasRoom = this.authorTable.size + this.capacity - this.rows < this.authorTable.limit;
+      if (by <= 0 || !hasRoom) return;
+      author = this.authorTable.findOrAdd(lo, hi);
+    }
     const at = author * AUTHOR_WORDS + AUTHOR_FIELD.followers;
     this.authors[at] = Math.max(0, this.authors[at] + by);
   }

@@ -20,7 +20,7 @@ export function tableBytes(table: PostTable, rows: number, authors: number, keyB
   const { buffer, byteOffset } = table.vectors;
   return {
     vectors: new Uint8Array(buffer, byteOffset, rows * DIM * 4),
-    records: new Uint8Array(buffer, table.layout.records, rows * RECORD_BYTES),
+    records: new Uint8Array(table.records.u32.buffer, 0, rows * RECORD_BYTES),
     offsets: new Uint8Array(table.keys.handle.offsets, 0, (rows + 1) * 4),
     keys: new Uint8Array(table.keys.handle.bytes, 0, keyBytes),
     authors: new Uint8Array(table.authorTable.handle.dense, 0, authors * AUTHOR_BYTES),

@@ -1,7 +1,7 @@
 // Where everything of one generation's posts lies in shared memory; the only place that does the arithmetic.
-// One WebAssembly memory: header page, scratch slots of the scan, bitmap, codes, records, vectors.
+// One WebAssembly memory holds what the search reads: header page, scratch slots, bitmap, codes, vectors, lists. Records
+// lie in a memory of their own, since 4 GiB is all that the kernel can address.
 import { FeedrankError, invalid } from '../../errors.ts';
-import { RECORD_BYTES } from '../../post-record.ts';
 import { DIM } from '../../vocabulary.ts';
 
 const PAGE = 65_536;
@@ -21,8 +21,11 @@ export const HEADER = {
 
 /** Rows that one search may return. */
 export const MAX_HITS = 8192;
-/** Scan candidates kept for the float32 re-score, per row asked for: recall .9998 at 1.5 (FACTS, exact scan). */
-const RESCORE_FACTOR = 1.5;
+/**
+ * Scan candidates kept for the float32 re-score, per row asked for: recall@1000 .99994 at 1.1 (1.05 .9998, 1.5 1.0;
+ * 100,000 generated posts), and the re-score is half of a search by inverted lists.
+ */
+const RESCORE_FACTOR = 1.1;
 /** Kept beyond that, so that a small k loses nothing to the coarse codes. */
 const RESCORE_EXTRA = 64;
 const BUFFER_FACTOR = 3;
@@ -55,7 +58,6 @@ export interface MemoryLayout {
   scratch: number;
   deleted: number;
   codes: number;
-  records: number;
   vectors: number;
   /** Inverted lists: centroids, offsets, rows; nothing where `lists` is null. */
   lists: ListsLayout | null;
@@ -75,15 +77,14 @@ export interface ListsLayout {
 /** Size of inverted lists, null where a generation has none. */
 export type ListsSize = { count: number; rows: number } | null;
 
-/** Byte offsets for `capacity` rows. Throws invalid_input where they do not fit 4 GiB (about 9.4 million rows). */
+/** Byte offsets for `capacity` rows. Throws invalid_input where they do not fit 4 GiB (about 13.2 million rows). */
 export function memoryLayout(capacity: number, listsSize: ListsSize = null): MemoryLayout {
   if (!Number.isInteger(capacity) || capacity < 1)
     throw invalid('capacity', 'must be a whole number of rows ≥ 1');
   const scratch = PAGE;
   const deleted = scratch + SCRATCH_SLOTS * SCRATCH_BYTES;
   const codes = align(deleted + Math.ceil(capacity / 8));
-  const records = align(codes + capacity * DIM);
-  const vectors = align(records + capacity * RECORD_BYTES);
+  const vectors = align(codes + capacity * DIM);
   const listsAt = align(vectors + capacity * DIM * 4);
   const lists = listsSize && listsLayout(listsSize, listsAt);
   const end = listsAt + listsBytes(listsSize);
@@ -93,7 +94,7 @@ export function memoryLayout(capacity: number, listsSize: ListsSize = null): Mem
       `${capacity} rows need ${end} bytes; one generation holds at most ${MAX_BYTES}`,
     );
   }
-  return { capacity, scratch, deleted, codes, records, vectors, lists, pages: Math.ceil(end / PAGE) };
+  return { capacity, scratch, deleted, codes, vectors, lists, pages: Math.ceil(end / PAGE) };
 }
 
 function listsLayout({ count, rows }: NonNullable<ListsSize>, at: number): ListsLayout {
@@ -107,7 +108,7 @@ function listsBytes(size: ListsSize): number {
 
 /** The largest capacity ≤ `wanted` that fits one memory. */
 export function largestCapacity(wanted: number, lists: ListsSize = null): number {
-  const perRow = DIM + RECORD_BYTES + DIM * 4 + 1;
+  const perRow = DIM + DIM * 4 + 1 / 8;
   const fixed = PAGE + SCRATCH_SLOTS * SCRATCH_BYTES + listsBytes(lists) + 1024;
   return Math.min(wanted, Math.floor((MAX_BYTES - fixed) / perRow));
 }
@@ -130,6 +131,7 @@ export function allocateMemory(layout: MemoryLayout): WebAssembly.Memory {
   }
 }
 
+/** Bytes that several threads share, reserved and touched only as they are written. Throws overloaded. */
 export function sharedBytes(bytes: number, what: string): SharedArrayBuffer {
   try {
     return new SharedArrayBuffer(bytes);

@@ -13,14 +13,17 @@ import { newHits } from './search-table.ts';
 /** Below this a whole scan takes a tenth of a millisecond: no graph is asked. */
 export const SCAN_BELOW_ROWS = 20_000;
 
+/** A search of the base rows that is not exact. */
+type FastIndex = VectorIndex & { fits(k: number, fromRow?: number): boolean };
+
 export class TwoTierIndex implements VectorIndex {
   readonly #table: PostTable;
   readonly #scan: ExactIndex | PlainScan;
-  readonly #fast: HnswIndex | InvertedIndex | null;
+  readonly #fast: FastIndex | null;
   #base: Hits = newHits(1024);
   #live: Hits = newHits(1024);
 
-  constructor(table: PostTable, scan: ExactIndex | PlainScan, fast: HnswIndex | InvertedIndex | null) {
+  constructor(table: PostTable, scan: ExactIndex | PlainScan, fast: FastIndex | null) {
     this.#table = table;
     this.#scan = scan;
     this.#fast = table.baseRows < SCAN_BELOW_ROWS ? null : fast;
@@ -34,20 +37,32 @@ export class TwoTierIndex implements VectorIndex {
   search(query: Float32Array, k: number, hits: Hits, fromRow = 0): void {
     const { baseRows, rows } = this.#table;
     const fast = this.#fast;
-    if (!fast || fromRow > 0 || !fast.fits(k)) {
+    if (!fast?.fits(k, fromRow)) {
       this.#scan.search(query, k, hits, fromRow);
       return;
     }
     if (rows === baseRows) {
-      fast.search(query, k, hits);
+      fast.search(query, k, hits, fromRow);
     } else {
       this.#reserve(k);
-      fast.search(query, k, this.#base);
+      fast.search(query, k, this.#base, fromRow);
       this.#scan.search(query, k, this.#live, baseRows);
       merge(this.#base, this.#live, k, hits);
     }
     // Deleted rows clustered around the query, or small lists, can leave too few: the scan misses none.
-    if (hits.size < Math.min(k, rows - this.#table.deletedRows.all)) this.#scan.search(query, k, hits);
+    if (hits.size < Math.min(k, rows - fromRow - this.#table.deletedRows.all))
+      this.#scan.search(query, k, hits, fromRow);
+  }
+
+  rowsRead(k: number, fromRow: number): number {
+    const { baseRows, rows } = this.#table;
+    const fast = this.#fast;
+    const isShort = fast instanceof InvertedIndex && fast.fits(k, fromRow);
+    return isShort ? fast.probedRows + rows - baseRows : rows - fromRow;
+  }
+
+  similarities(query: Float32Array, fromRow: number, out: Float32Array): void {
+    this.#scan.similarities(query, fromRow, out);
   }
 
   /** Share of the true `k` nearest that a search finds now; null where every search is exact. */

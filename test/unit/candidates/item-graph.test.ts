@@ -60,6 +60,12 @@ describe('ItemGraph', () => {
     expect(scores[2]).toBeCloseTo(1 / 3, 6);
     expect(scores[1]).toBeCloseTo(5 / 12, 6);
     expect(scores[3]).toBe(0);
+    const weighted = new Float32Array(4);
+    graph.score([0, 1], weighted, reached, [1, 0.5]);
+    const first = new Float32Array(4);
+    graph.score([0], first, reached);
+    for (let item = 0; item < 4; item++)
+      expect(weighted[item]).toBeCloseTo((scores[item] + first[item]) / 2, 6);
   });
 
   it('refuses settings that have no meaning', () => {
@@ -114,6 +120,28 @@ describe('ItemGraph', () => {
         const graph = ItemGraph.build(data, { ...LINEAR, neighbours: 12 });
         expect(turned.edgeCount).toBe(graph.edgeCount);
       }),
+    );
+  });
+
+  it('gives the strongest neighbours from an item on as its whole list does', () => {
+    const rows = fc.array(fc.uniqueArray(fc.nat(19), { maxLength: 8 }), { maxLength: 30 });
+    fc.assert(
+      fc.property(
+        rows,
+        fc.nat(19),
+        fc.nat(19),
+        fc.integer({ min: 1, max: 12 }),
+        (users, item, first, limit) => {
+          const graph = ItemGraph.build(interactions(users, 20), { ...LINEAR, neighbours: 15 });
+          const all = graph.neighbours(item);
+          const wanted = [...all.items].map((other, i) => [other, all.weights[i]]);
+          const items = new Uint32Array(limit);
+          const weights = new Float32Array(limit);
+          const size = graph.strongest(item, first, limit, items, weights);
+          const expected = wanted.filter(([other]) => other >= first).slice(0, limit);
+          expect([...items.subarray(0, size)].map((other, i) => [other, weights[i]])).toEqual(expected);
+        },
+      ),
     );
   });
 });

@@ -246,6 +246,32 @@ describe('promote', () => {
   });
 });
 
+describe('adopt', () => {
+  test('takes a ranker of another name in as the next version, which serves once it is promoted', async () => {
+    await addVersion('2', () => {}, 'ranker');
+    await addVersion('1', () => {}, 'ranker-dcn');
+    const { code, out, figures } = await models('adopt', 'ranker-dcn@1');
+    expect([code, out]).toEqual([0, expect.stringContaining('ranker-dcn@1 is ranker@3')]);
+    expect(figures.as).toEqual({ name: 'ranker', version: '3' });
+    expect(await promotedVersion(dir, 'ranker')).toBe('2');
+    expect((await models('verify', 'ranker@3')).code).toBe(0);
+    expect((await models('promote', 'ranker@3', '--force')).code).toBe(0);
+    expect(await promotedVersion(dir, 'ranker')).toBe('3');
+    expect(await readdir(join(dir, 'ranker-dcn'))).toContain('1');
+  });
+
+  test.each([
+    ['a version of the ranker itself', 'ranker@2', 'is a version of ranker already'],
+    ['what is no ranker', 'user-tower@1', 'not a ranker'],
+  ])('refuses %s', async (_, target, reason) => {
+    await addVersion('2', () => {}, 'ranker');
+    await addVersion('1');
+    const { code, error } = await models('adopt', target);
+    expect([code, error]).toEqual([1, expect.stringContaining(reason)]);
+    expect((await readdir(dir)).sort()).toEqual(['ranker', 'user-tower']);
+  });
+});
+
 describe('gc', () => {
   test('keeps the newest and the promoted version', async () => {
     for (const version of ['1', '2', '3', '4']) await addVersion(version);

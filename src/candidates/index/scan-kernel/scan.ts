@@ -4,6 +4,8 @@
 
 const ROW_CODES: usize = 64;
 const ROW_FLOATS: usize = 256;
+/** Bytes of a list's row numbers between a row and the one touched with it: 32 rows. */
+const AHEAD: usize = 128;
 
 @inline
 function dot(row: usize, q0: v128, q1: v128, q2: v128, q3: v128): v128 {
@@ -114,8 +116,8 @@ export function scan(
 
 /**
  * As `scan`, over the rows of inverted lists: `probes` (u32[probed]) names the lists, list i holds the row numbers
- * `rows[offsets[i]] … rows[offsets[i + 1])` (u32). A row is one cache line, and the loads of the next rows do not wait
- * for this one's.
+ * `rows[offsets[i]] … rows[offsets[i + 1])` (u32, rising); rows below `from` are left out. A row is one cache line, and
+ * the loads of the next rows do not wait for this one's.
  */
 export function scanLists(
   codes: usize,
@@ -126,6 +128,7 @@ export function scanLists(
   rows: usize,
   probes: usize,
   probed: u32,
+  from: u32,
   keep: u32,
   cap: u32,
 ): u32 {
@@ -136,11 +139,20 @@ export function scanLists(
   let threshold: i32 = i32.MIN_VALUE;
   let thresholds = i32x4.splat(threshold);
   let count: u32 = 0;
+  let ahead = v128.splat<i32>(0);
   for (let probe: u32 = 0; probe < probed; probe++) {
     const list = offsets + ((<usize>load<u32>(probes + ((<usize>probe) << 2))) << 2);
     let at = rows + ((<usize>load<u32>(list)) << 2);
     const end = rows + ((<usize>load<u32>(list, 4)) << 2);
+    if (from > 0) at = firstFrom(at, end, from);
+    const last = end - 4;
     while (at < end) {
+      // The rows after the next ones are touched: their cache misses overlap with this group's work.
+      const soon = at + AHEAD;
+      ahead = v128.or(ahead, v128.load(codes + (<usize>load<u32>(soon < last ? soon : last)) * ROW_CODES));
+      ahead = v128.or(ahead, v128.load(codes + (<usize>load<u32>(soon + 4 < last ? soon + 4 : last)) * ROW_CODES));
+      ahead = v128.or(ahead, v128.load(codes + (<usize>load<u32>(soon + 8 < last ? soon + 8 : last)) * ROW_CODES));
+      ahead = v128.or(ahead, v128.load(codes + (<usize>load<u32>(soon + 12 < last ? soon + 12 : last)) * ROW_CODES));
       // The last group of a list may hold fewer than four rows: the missing lanes repeat the last one.
       const left = <u32>((end - at) >> 2);
       const r0 = load<u32>(at);
@@ -173,11 +185,31 @@ export function scanLists(
       at += 16;
     }
   }
+  if (v128.any_true(i32x4.eq(ahead, i32x4.splat(0x7fc0dead)))) touched++;
   if (count > keep) {
     select(buffer, count, keep);
     count = keep;
   }
   return count;
+}
+
+/** Where the numbers (u32, rising) of [at, end) reach `from`. */
+function firstFrom(at: usize, end: usize, from: u32): usize {
+  let low = at;
+  let high = end;
+  while (low < high) {
+    const middle = low + ((((high - low) >> 2) >> 1) << 2);
+    if (load<u32>(middle) < from) low = middle + 4;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Dot products of the rows [from, to) of `vectors` (f32) with `query` (f32[64]) go to `out` (f32, a row each). */
+export function scoreRange(vectors: usize, query: usize, from: u32, to: u32, out: usize): void {
+  for (let row = from; row < to; row++, out += 4) {
+    store<f32>(out, floatDot(vectors + (<usize>row) * ROW_FLOATS, query));
+  }
 }
 
 /** Similarity of `query` (f32[64]) to each of `count` centroids (f32), as candidates in `buffer` for `take`. */
@@ -270,6 +302,20 @@ function cut(buffer: usize, count: u32, keep: u32): i32 {
   return scoreOf(worst);
 }
 
+@inline
+function floatDot(row: usize, query: usize): f32 {
+  let a = f32x4.splat(0);
+  let b = f32x4.splat(0);
+  for (let offset: usize = 0; offset < ROW_FLOATS; offset += 32) {
+    a = f32x4.add(a, f32x4.mul(v128.load(row + offset), v128.load(query + offset)));
+    b = f32x4.add(b, f32x4.mul(v128.load(row + offset, 16), v128.load(query + offset, 16)));
+  }
+  a = f32x4.add(a, b);
+  return (
+    f32x4.extract_lane(a, 0) + f32x4.extract_lane(a, 1) + f32x4.extract_lane(a, 2) + f32x4.extract_lane(a, 3)
+  );
+}
+
 /** Replaces code scores by float32 dot products with `query` (f32[64]); touches rows ahead of their use. */
 export function rescore(vectors: usize, query: usize, buffer: usize, count: u32): void {
   let ahead = v128.splat<i32>(0);
@@ -283,17 +329,7 @@ export function rescore(vectors: usize, query: usize, buffer: usize, count: u32)
     }
     const at = buffer + ((<usize>i) << 3);
     const row = ~(<u32>load<u64>(at));
-    const base = vectors + (<usize>row) * ROW_FLOATS;
-    let a = f32x4.splat(0);
-    let b = f32x4.splat(0);
-    for (let offset: usize = 0; offset < ROW_FLOATS; offset += 32) {
-      a = f32x4.add(a, f32x4.mul(v128.load(base + offset), v128.load(query + offset)));
-      b = f32x4.add(b, f32x4.mul(v128.load(base + offset, 16), v128.load(query + offset, 16)));
-    }
-    a = f32x4.add(a, b);
-    const sum =
-      f32x4.extract_lane(a, 0) + f32x4.extract_lane(a, 1) + f32x4.extract_lane(a, 2) + f32x4.extract_lane(a, 3);
-    const bits = reinterpret<u32>(sum);
+    const bits = reinterpret<u32>(floatDot(vectors + (<usize>row) * ROW_FLOATS, query));
     const ordered = (bits & 0x80000000) != 0 ? ~bits : bits | 0x80000000;
     store<u64>(at, ((<u64>ordered) << 32) | <u64>~row);
   }

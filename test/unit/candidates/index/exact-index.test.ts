@@ -6,8 +6,11 @@ import { describe, expect, it, vi } from 'vitest';
 import { compileKernel, SCAN_KERNEL } from '../../../../scripts/setup/build-kernels.mjs';
 import { ExactIndex } from '../../../../src/candidates/index/exact-index.ts';
 import { PlainScan } from '../../../../src/candidates/index/plain-scan.ts';
+import { PostTable } from '../../../../src/candidates/index/post-table.ts';
 import { newHits } from '../../../../src/candidates/index/search-table.ts';
-import { SCRATCH_SLOTS } from '../../../../src/candidates/index/table-layout.ts';
+import { HEADER, SCRATCH_SLOTS } from '../../../../src/candidates/index/table-layout.ts';
+import { encodeRow } from '../../../../src/candidates/index/vector-codes.ts';
+import { DIM } from '../../../../src/vocabulary.ts';
 import { randomOf, tableOf, unitVector, vectorsOf } from './seeded-posts.ts';
 
 // Worker threads, child processes and compilation take seconds on a busy machine.
@@ -143,5 +146,42 @@ describe('exact scan', () => {
     const own = tableOf(vectors.slice(0, 10));
     for (let i = 0; i < SCRATCH_SLOTS; i++) await ExactIndex.open(own);
     await expect(ExactIndex.open(own)).rejects.toMatchObject({ code: 'overloaded' });
+  });
+});
+
+describe('a table beyond 2³¹ bytes of vectors', () => {
+  it('is searched, scored and probed at its last rows', async () => {
+    const rows = 12_000_000;
+    const lists = { count: 4, rows };
+    const table = PostTable.create({
+      generation: 'large',
+      baseRows: rows,
+      capacity: rows + 8,
+      keyBytes: 64,
+      lists,
+    });
+    const first = rows - 8;
+    const vectors = vectorsOf(8, 5);
+    vectors.forEach((vector, i) => {
+      table.vectors.set(vector, (first + i) * DIM);
+      encodeRow(table.vectors, table.codes, first + i);
+    });
+    Atomics.store(table.header, HEADER.rows, rows);
+    const { centroids, offsets, rows: listed } = table.lists!;
+    centroids.set(vectors[3], 0);
+    listed.set(vectors.map((_, i) => first + i));
+    offsets.set([0, 8, 8, 8, 8]);
+    const scan = await ExactIndex.open(table);
+    const hits = newHits(3);
+    scan.search(vectors[3], 3, hits, first);
+    expect(hits.rows[0]).toBe(first + 3);
+    expect(hits.similarity[0]).toBeCloseTo(1, 5);
+    const exact = [...hits.rows];
+    scan.searchLists(vectors[3], 3, hits, 1, first);
+    expect([...hits.rows]).toEqual(exact);
+    const scores = new Float32Array(8);
+    scan.similarities(vectors[3], first, scores);
+    expect(scores[3]).toBeCloseTo(1, 5);
+    expect(scores[exact[1] - first]).toBeCloseTo(hits.similarity[1], 5);
   });
 });

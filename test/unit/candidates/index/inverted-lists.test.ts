@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { ageWindow } from '../../../../src/candidates/age-window.ts';
 import { loadGeneration } from '../../../../src/candidates/index/artifact.ts';
 import { measureFile } from '../../../../src/candidates/index/artifact-files.ts';
 import { buildIndex } from '../../../../src/candidates/index/build.ts';
@@ -11,8 +12,12 @@ import { InvertedIndex } from '../../../../src/candidates/index/inverted-index.t
 import { buildInvertedLists, listCount } from '../../../../src/candidates/index/inverted-lists.ts';
 import { PostTable } from '../../../../src/candidates/index/post-table.ts';
 import { newHits } from '../../../../src/candidates/index/search-table.ts';
-import { openIndex } from '../../../../src/candidates/index/two-tier-index.ts';
+import { openIndex, TwoTierIndex } from '../../../../src/candidates/index/two-tier-index.ts';
+import { parseRetrievalConfig } from '../../../../src/candidates/retrieval-config.ts';
+import { SimilarSource } from '../../../../src/candidates/similar-source.ts';
+import { packHashes } from '../../../../src/hashing.ts';
 import { DIM } from '../../../../src/vocabulary.ts';
+import { feedQuery } from '../test-world.ts';
 import { batchesOf, postOf, randomOf, tableOf, unitVector, vectorsOf } from './seeded-posts.ts';
 
 const ROWS = 25_000;
@@ -164,5 +169,49 @@ describe('inverted lists', () => {
     manifest.files['lists.bin'] = await measureFile(join(folder, 'lists.bin'));
     await writeFile(join(folder, 'manifest.json'), JSON.stringify(manifest));
     await expect(loadGeneration(indexDir)).rejects.toThrow(/row 25000 is not in the base/);
+  });
+
+  it('search only the rows from a given one on, as the scan does when every list is probed', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: ROWS - 1 }), fc.integer({ min: 1, max: 300 }), (fromRow, k) => {
+        const query = unitVector(randomOf(fromRow + k));
+        const exact = newHits(k);
+        const found = newHits(k);
+        scan.search(query, k, exact, fromRow);
+        scan.searchLists(query, k, found, 256, fromRow);
+        expect(found.size).toBe(Math.min(k, ROWS - fromRow));
+        expect(found.rows.subarray(0, found.size)).toEqual(exact.rows.subarray(0, exact.size));
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it('let the similar source look at the whole window, where a scan has a budget for the newest rows only', () => {
+    const similar = { ...parseRetrievalConfig().similar, seeds: 1, coEngaged: 0, scanBudgetRows: 4000 };
+    const liked = 100;
+    const history = { historyKeys: packHashes([table.keyOf(liked)]), historyTypes: Uint8Array.of(2) };
+    const query = feedQuery({}, history);
+    const window = ageWindow(table, query.nowMs, null);
+    const found = (index: TwoTierIndex) => {
+      const hits = newHits(0);
+      new SimilarSource(index, similar).retrieve(query, table, window, 20, hits);
+      return [...hits.rows.subarray(0, hits.size)];
+    };
+    const scanned = found(new TwoTierIndex(table, scan, null));
+    expect(Math.min(...scanned)).toBeGreaterThanOrEqual(ROWS - 4000);
+    const truth = newHits(21);
+    scan.search(vectors[liked], 21, truth);
+    const exact = [...truth.rows].filter((row) => row !== liked);
+    const probed = found(new TwoTierIndex(table, scan, new InvertedIndex(scan, 32)));
+    expect(probed).toHaveLength(20);
+    expect(probed.filter((row) => exact.includes(row)).length).toBeGreaterThanOrEqual(17);
+  });
+
+  it('answer for a part of the rows while that is no deeper than they were calibrated for', () => {
+    const lists = new InvertedIndex(scan, 8);
+    expect(lists.fits(500, 0)).toBe(true);
+    expect(lists.fits(500, ROWS / 2)).toBe(true);
+    expect(lists.fits(600, ROWS / 2 + 1000)).toBe(false);
+    expect(lists.fits(1, ROWS)).toBe(false);
   });
 });

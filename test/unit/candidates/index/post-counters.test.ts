@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { PostTable } from '../../../../src/candidates/index/post-table.ts';
+import { newPostOf, PostTable } from '../../../../src/candidates/index/post-table.ts';
+import { hash64 } from '../../../../src/hashing.ts';
 import {
   AUTHOR_FIELD,
   AUTHOR_WORDS,
@@ -10,7 +11,7 @@ import {
   SLOW_HALF_LIFE_HOURS,
 } from '../../../../src/post-record.ts';
 import { EVENT_TYPES, type EventType } from '../../../../src/vocabulary.ts';
-import { START_MS, tableOf, vectorsOf } from './seeded-posts.ts';
+import { postOf, START_MS, tableOf, vectorsOf } from './seeded-posts.ts';
 
 const HOUR = 3_600_000;
 const vectors = vectorsOf(60);
@@ -129,9 +130,31 @@ describe('engagement counters', () => {
     const table = tableOf(vectors);
     table.addFollowers('author-4', 3);
     table.addFollowers('author-4', -1);
-    table.addFollowers('nobody', 1);
     expect(author(table, 4, AUTHOR_FIELD.followers)).toBe(2);
     table.addFollowers('author-4', -9);
     expect(author(table, 4, AUTHOR_FIELD.followers)).toBe(0);
+  });
+
+  it('keeps the followers of an author whose first post is still to come', () => {
+    const table = PostTable.create({ generation: 'g', baseRows: 0, capacity: 8, keyBytes: 1000 });
+    table.addFollowers('newcomer', 2);
+    table.addFollowers('newcomer', -1);
+    const key = hash64('newcomer');
+    expect(table.newestByAuthor(key.lo, key.hi)).toBe(-1);
+    const row = table.append(newPostOf({ ...postOf(0), authorId: 'newcomer' }), vectors[0]);
+    expect(table.newestByAuthor(key.lo, key.hi)).toBe(row);
+    expect(author(table, row, AUTHOR_FIELD.followers)).toBe(1);
+    expect(author(table, row, AUTHOR_FIELD.posts)).toBe(1);
+  });
+
+  it('leaves an author for every row to come, however many without posts are followed', () => {
+    const table = PostTable.create({ generation: 'g', baseRows: 0, capacity: 8, keyBytes: 1000 });
+    for (let i = 0; i < 100; i++) table.addFollowers(`reader-${i}`, 1);
+    expect(table.authorTable.size).toBe(4);
+    for (let i = 0; i < 8; i++) {
+      const row = table.append(newPostOf(postOf(i)), vectors[i]);
+      expect(author(table, row, AUTHOR_FIELD.posts)).toBe(1);
+    }
+    expect(table.authorTable.size).toBe(12);
   });
 });

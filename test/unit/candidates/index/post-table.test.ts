@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { describe, expect, it, vi } from 'vitest';
 import { newPostOf, type PostTable } from '../../../../src/candidates/index/post-table.ts';
 import { enlarge } from '../../../../src/candidates/index/table-bytes.ts';
-import { memoryLayout } from '../../../../src/candidates/index/table-layout.ts';
+import { largestCapacity, memoryLayout } from '../../../../src/candidates/index/table-layout.ts';
 import { hash32, hash64 } from '../../../../src/hashing.ts';
 import { createdAtMs, FIELD, FLAG, RECORD_WORDS, wordHash } from '../../../../src/post-record.ts';
 import { postOf, START_MS, tableOf, vectorsOf } from './seeded-posts.ts';
@@ -157,8 +157,11 @@ describe('PostTable', () => {
   });
 
   it('refuses a capacity beyond one WebAssembly memory, naming the limit', () => {
-    expect(() => memoryLayout(12_000_000)).toThrow(/at most 4294967296/);
-    expect(memoryLayout(9_000_000).pages).toBeLessThanOrEqual(65_536);
+    expect(() => memoryLayout(14_000_000)).toThrow(/at most 4294967296/);
+    const lists = { count: 16_384, rows: 10_000_000 };
+    expect(memoryLayout(12_500_000, lists).pages).toBeLessThanOrEqual(65_536);
+    expect(largestCapacity(20_000_000, lists)).toBeGreaterThan(13_000_000);
+    expect(() => memoryLayout(largestCapacity(20_000_000, lists), lists)).not.toThrow();
   });
 
   it('shows a worker thread only complete rows while it appends, and lets it write nothing', async () => {

@@ -1,6 +1,7 @@
 // Worker of post-table.test.ts: reads each row as soon as it is published and reports rows that are not complete.
 import { parentPort, workerData } from 'node:worker_threads';
-import { newPostOf, PostTable, type TableHandle } from '../../../../src/candidates/index/post-table.ts';
+import { newPostOf, PostTable } from '../../../../src/candidates/index/post-table.ts';
+import type { TableHandle } from '../../../../src/candidates/index/table-handle.ts';
 import { hash64 } from '../../../../src/hashing.ts';
 import { FIELD, RECORD_WORDS } from '../../../../src/post-record.ts';
 import { postOf } from './seeded-posts.ts';

@@ -1,18 +1,24 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Edge, HistoryEntry } from '../../../../src/contracts.ts';
-import { decodeHistory, encodeHistory } from '../../../../src/features/store/history-codec.ts';
+import { decodeHistory, encodeHistory, keptDwellMs } from '../../../../src/features/store/history-codec.ts';
 import {
   decodeEdges,
   decodeEmbedding,
   decodeSeen,
   decodeUser,
+  EMBEDDING_BYTES,
   encodeEdges,
   encodeEmbedding,
   encodeSeen,
   encodeUser,
 } from '../../../../src/features/store/state-codec.ts';
-import { packRecord, unpackHead, unpackRecord } from '../../../../src/features/store/state-record.ts';
+import {
+  packRecord,
+  unpackHead,
+  unpackRecord,
+  VERSIONS_A_MS,
+} from '../../../../src/features/store/state-record.ts';
 import { DIM, EVENT_TYPES, HISTORY_LIMIT } from '../../../../src/vocabulary.ts';
 
 const text = fc.oneof(
@@ -30,7 +36,7 @@ const time = fc.oneof(
 const entry: fc.Arbitrary<HistoryEntry> = fc.record({
   postId: text,
   authorId: text,
-  topic: text,
+  topic: fc.oneof(fc.constantFrom(0, 7, 2 ** 32 - 1), fc.nat({ max: 2 ** 32 - 1 })),
   type: fc.constantFrom(...EVENT_TYPES),
   at: time,
   dwellMs: time,
@@ -46,6 +52,17 @@ const vector = fc.array(fc.float({ noNaN: true, noDefaultInfinity: true }), {
   maxLength: DIM,
 });
 
+const WRITTEN_MS = 1_750_000_000_000;
+const VERSION = WRITTEN_MS * VERSIONS_A_MS + 7;
+const EXPIRY = WRITTEN_MS + 30 * 2 ** 26;
+const partName = fc.oneof(
+  fc.constantFrom('h', 's', 'u', 'g'),
+  fc.nat({ max: 2 ** 32 - 1 }).map((hash) => `e${hash}`),
+);
+/** A vector's part has one length. */
+const vectorOf = (bytes: Uint8Array) =>
+  Buffer.concat([bytes, Buffer.alloc(EMBEDDING_BYTES)], EMBEDDING_BYTES);
+
 const decoders: [string, (bytes: Uint8Array | null) => unknown][] = [
   ['embedding', decodeEmbedding],
   ['seen', decodeSeen],
@@ -59,7 +76,8 @@ describe('state codec', () => {
   it('gives back what it encoded', () => {
     fc.assert(
       fc.property(fc.array(entry, { maxLength: HISTORY_LIMIT }), (history) => {
-        expect(decodeHistory(encodeHistory(history))).toEqual(history);
+        const kept = history.map((one) => ({ ...one, dwellMs: keptDwellMs(one.dwellMs) }));
+        expect(decodeHistory(encodeHistory(history))).toEqual(kept);
       }),
     );
     fc.assert(
@@ -98,13 +116,28 @@ describe('state codec', () => {
     expect(decodeUser(encodeUser(user))).toEqual(user);
   });
 
+  it('keeps the time to live of a record, longer by .1 % at most', () => {
+    fc.assert(
+      fc.property(fc.nat({ max: 2 ** 31 }), fc.integer({ min: 0, max: 1000 }), (ttlMs, factor) => {
+        const wanted = ttlMs * (factor % 100);
+        const bytes = packRecord({ version: VERSION, expiresAtMs: WRITTEN_MS + wanted, fields: new Map() });
+        const kept = unpackHead(bytes)!.expiresAtMs - WRITTEN_MS;
+        expect(kept).toBeGreaterThanOrEqual(wanted);
+        expect(kept).toBeLessThanOrEqual(wanted * 1.001 + 1);
+      }),
+    );
+  });
+
   it('gives back named fields from a record', () => {
     fc.assert(
-      fc.property(fc.dictionary(fc.string({ maxLength: 20 }), fc.uint8Array({ maxLength: 60 })), (fields) => {
-        const record = { version: 2 ** 41, expiresAtMs: 2 ** 42, fields: new Map(Object.entries(fields)) };
+      fc.property(fc.dictionary(partName, fc.uint8Array({ maxLength: 60 })), (parts) => {
+        const fields = Object.fromEntries(
+          Object.entries(parts).map(([name, value]) => [name, name[0] === 'e' ? vectorOf(value) : value]),
+        );
+        const record = { version: VERSION, expiresAtMs: EXPIRY, fields: new Map(Object.entries(fields)) };
         const decoded = unpackRecord(packRecord(record));
-        expect(decoded).toMatchObject({ version: 2 ** 41, expiresAtMs: 2 ** 42 });
-        expect(unpackHead(packRecord(record))).toEqual({ version: 2 ** 41, expiresAtMs: 2 ** 42 });
+        expect(decoded).toMatchObject({ version: VERSION, expiresAtMs: EXPIRY });
+        expect(unpackHead(packRecord(record))).toEqual({ version: VERSION, expiresAtMs: EXPIRY });
         expect([...(decoded?.fields ?? [])].map(([name, value]) => [name, [...value]])).toEqual(
           Object.entries(fields).map(([name, value]) => [name, [...value]]),
         );
@@ -115,7 +148,7 @@ describe('state codec', () => {
   it.each(decoders)('takes any bytes as %s without an exception', (_, decode) => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 400 }), fc.boolean(), (bytes, ours) => {
-        if (ours && bytes.length > 0) bytes[0] = 2;
+        if (ours && bytes.length > 0) bytes[0] = 3;
         decode(bytes);
       }),
       { numRuns: 2_000 },
@@ -126,7 +159,6 @@ describe('state codec', () => {
 
   it('reads a value of another format version as absent', () => {
     const values: [Uint8Array, (bytes: Uint8Array) => unknown][] = [
-      [encodeEmbedding(new Float32Array(DIM)), decodeEmbedding],
       [encodeSeen(Uint32Array.of(1, 2, 3)), decodeSeen],
       [encodeHistory([]), decodeHistory],
       [encodeUser({ id: 'u', createdAt: 1 }), decodeUser],
@@ -142,7 +174,7 @@ describe('state codec', () => {
 
   it('reads every torn history, and one with bytes to spare, as absent', () => {
     const history: HistoryEntry[] = [
-      { postId: 'post', authorId: 'author', topic: 'topic', type: 'like', at: 1, dwellMs: 2 },
+      { postId: 'post', authorId: 'author', topic: 5, type: 'like', at: 1, dwellMs: 2000 },
     ];
     const bytes = encodeHistory(history);
     for (let length = 0; length < bytes.length; length++) {
@@ -153,7 +185,7 @@ describe('state codec', () => {
 
   it('reads a vector that holds NaN as absent', () => {
     const bytes = encodeEmbedding(new Float32Array(DIM));
-    bytes.writeFloatLE(Number.NaN, 1);
+    bytes.writeFloatLE(Number.NaN, 0);
     expect(decodeEmbedding(bytes)).toBeNull();
   });
 });

@@ -22,6 +22,7 @@ function someClicks(): Clicks {
 
 interface Item {
   id: string;
+  userId?: string;
   postId?: string;
   at?: number;
   createdAt?: number;
@@ -83,6 +84,16 @@ describe('the click sender', () => {
     expect(Math.min(...times)).toBeGreaterThanOrEqual(startedAt);
     // 300 s of clicks at 600 times real time.
     expect(Math.max(...times) - Math.min(...times)).toBe(Math.floor((COUNT - 1) * (SECOND / 600)));
+  });
+
+  it('lets the readers share accounts, whose number is then bounded', async () => {
+    const { base, stored } = await store(1e9);
+    const setting = { clicks: someClicks(), bases: [base], speed: 3000, prefix: 'x-', accounts: 5 };
+    const sender = new ClickSender(setting);
+    await sender.run(10_000);
+    const users = [...stored.values()].flatMap(({ userId }) => userId ?? []);
+    expect(users).toHaveLength(COUNT);
+    expect(new Set(users)).toEqual(new Set(['x-0', 'x-1', 'x-2', 'x-3', 'x-4']));
   });
 
   it('goes to replicas in rotation only', async () => {

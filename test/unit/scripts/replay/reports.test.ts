@@ -73,7 +73,10 @@ const features: FeatureDiff = {
 const report: SoakReport = {
   at: '2026-01-02T03:04:05.000Z',
   machine: machine(),
-  options: { speed: 100, feedsPerSecond: 10, minutes: 1, pauseSeconds: 30, posts: 3000, users: 400 },
+  options: {
+    ...{ speed: 100, accounts: 3000, feedsPerSecond: 10, minutes: 1, pauseSeconds: 30 },
+    ...{ posts: 3000, users: 400, sessionMinutes: 1, streamEntries: 1000 },
+  },
   foreignShare: 0.25,
   replay,
   stored: 1000,
