@@ -90,14 +90,18 @@ export function recencyFactors(count: number, recency: number): Float64Array {
  * least one. The last of each line where lines have an order of their own (engagement time, as a rule): what is
  * drawn from between a user's other items is easier to find than anything of a test made apart, and rewards local
  * detail (high ranks, co-occurrence) that the test does not. Where lines are sorted by id the order says nothing,
- * and the share is random.
+ * and the share is random; `ordered` says it where the lines cannot.
  */
-export function splitPairs(all: Interactions, share: number, seed: number): Split {
+export function splitPairs(
+  all: Interactions,
+  share: number,
+  seed: number,
+  ordered = !sortedById(all),
+): Split {
   const random = mulberry32(seed);
   const fit: Uint32Array[] = [];
   const held: Uint32Array[] = [];
   const users: number[] = [];
-  const ordered = !sortedById(all);
   for (let user = 0; user < all.userCount; user++) {
     const items = historyOf(all, user).slice();
     if (ordered) items.reverse();

@@ -17,6 +17,9 @@ const USAGE = `usage: npm run evaluate -- retrieval --path DIR [flags]
   --path DIR            folder with train.txt and test.txt; each line is: user item item …
   --json FILE           also write the figures and everything that was chosen to FILE
   --budget-minutes N    wall-clock limit of the whole command, tuning included (default 40)
+  --unordered           the order of a line says nothing and the test was drawn at random: validate likewise. Else lines
+                        that are not sorted by id count as engagement order: their ends validate, and late items may
+                        count more
   --seed N              seed of the validation split and of the training (default 1)
   --threads N           threads of the trainer (default 2)
   --help                this text
@@ -43,6 +46,7 @@ interface Flags {
   path: string;
   json: string | undefined;
   budgetMinutes: number;
+  unordered: boolean;
   seed: number;
   threads: number;
 }
@@ -132,6 +136,7 @@ export async function runRetrieval(argv: string[]): Promise<void> {
         users: validationUsers.length - tuningUsers,
         graphGain: blended.gain,
         heldShare,
+        ordered: split.ordered,
         table: { graph: graphAlone.table, towers: trained.table, blend: blended.table },
       },
       data: {
@@ -157,7 +162,7 @@ export async function runRetrieval(argv: string[]): Promise<void> {
 }
 
 /** Both files are read before any work, so that a bad line stops at once; the test pairs are dropped again. */
-async function readInput({ path, seed }: Flags) {
+async function readInput({ path, seed, unordered }: Flags) {
   for (const name of ['train.txt', 'test.txt']) {
     if (!existsSync(join(path, name))) throw new Error(`${join(path, name)}: no such file`);
   }
@@ -169,7 +174,7 @@ async function readInput({ path, seed }: Flags) {
   const testPairs = [...test.values()].reduce((sum, items) => sum + items.size, 0);
   const testShare = testPairs / (testPairs + training.all.items.length);
   const heldShare = Math.min(MOST_HELD, Math.max(LEAST_HELD, testShare));
-  const split = splitPairs(training.all, heldShare, seed);
+  const split = splitPairs(training.all, heldShare, seed, unordered ? false : undefined);
   if (split.users.length === 0) {
     throw new Error(`${join(path, 'train.txt')}: too few pairs per user to hold any out for validation`);
   }
@@ -183,6 +188,7 @@ function parseFlags(argv: string[]): Flags | null {
       path: { type: 'string' },
       json: { type: 'string' },
       'budget-minutes': { type: 'string', default: '40' },
+      unordered: { type: 'boolean', default: false },
       seed: { type: 'string', default: '1' },
       threads: { type: 'string', default: '2' },
       help: { type: 'boolean', default: false },
@@ -212,7 +218,7 @@ function parseFlags(argv: string[]): Flags | null {
     (n) => Number.isInteger(n) && n > 0,
     'a positive integer',
   );
-  return { path: resolve(values.path), json, budgetMinutes, seed, threads };
+  return { path: resolve(values.path), json, budgetMinutes, unordered: values.unordered, seed, threads };
 }
 
 function numberFlag(name: string, text: string, valid: (n: number) => boolean, expected: string): number {

@@ -186,6 +186,14 @@ describe('splitPairs', () => {
         [...historyOf(ordered, user).slice(7)].sort((a, b) => a - b),
       );
     }
+    const drawn = splitPairs(ordered, 0.3, 7, false);
+    expect(drawn.ordered).toBe(false);
+    const ends = (user: number) => [...historyOf(held, user)].join();
+    expect(
+      Array.from({ length: 30 }, (_, user) => user).some(
+        (user) => historyOf(drawn.held, user).join() !== ends(user),
+      ),
+    ).toBe(true);
   });
 
   it('holds out at random where lines are sorted by id', () => {
