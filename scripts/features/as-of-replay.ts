@@ -3,6 +3,7 @@
 import { newPostOf, PostTable } from '../../src/candidates/index/post-table.ts';
 import { CatalogueWriter } from '../../src/catalogue-writer.ts';
 import type { Change, Edge, EngagementEvent, Position, Post, User, UserState } from '../../src/contracts.ts';
+import { RECENT_EVENTS_READ } from '../../src/features/store/postgres-events.ts';
 import { historyFrom } from '../../src/hydrate.ts';
 import { towerPost } from '../../src/post-text.ts';
 import { DIM, HISTORY_LIMIT, UNDATED } from '../../src/vocabulary.ts';
@@ -73,9 +74,7 @@ export class AsOfReplay {
   /** The user's state as the online store should have held it, without vector and seen posts; null when unknown. */
   async stateOf(userId: string, atMs: number): Promise<UserState | null> {
     const known = this.#users.get(userId)!;
-    // As the SQL store gives them to a rebuild: newest first, by id at equal times.
-    const events = known.events.toSorted((a, b) => b.at - a.at || (a.id < b.id ? 1 : -1));
-    const recent = events.slice(0, 2 * HISTORY_LIMIT);
+    const recent = recentOf(known.events);
     const inForce = [...known.edges.values()].filter(({ on }) => on).map(({ edge }) => edge);
     // The feed gives an edge's newest state only, so one that was removed later is not among them.
     const edges = [...inForce, ...(await this.#store.edgesRemovedAfter(userId, this.#position, atMs))];
@@ -147,4 +146,15 @@ export class AsOfReplay {
     const known = this.#users.get(userId);
     if (known) change(known);
   }
+}
+
+/** As the SQL store gives them to a rebuild: newest first, by id at equal times, the newest of each post and type. */
+function recentOf(events: readonly EngagementEvent[]): EngagementEvent[] {
+  const newestFirst = events.toSorted((a, b) => b.at - a.at || (a.id < b.id ? 1 : -1));
+  const latest = new Map<string, EngagementEvent>();
+  for (const event of newestFirst.slice(0, RECENT_EVENTS_READ)) {
+    const key = `${event.type} ${event.postId}`;
+    if (!latest.has(key)) latest.set(key, event);
+  }
+  return [...latest.values()].slice(0, 2 * HISTORY_LIMIT);
 }

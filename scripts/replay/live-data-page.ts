@@ -65,7 +65,7 @@ Feeds: ${feeds.feeds}, of which ${feeds.failed} failed (${causes(feeds.failures)
 
 Resident, MiB; the slope by least squares over the second half of the samples, of the updater since its last start.
 So that everything that is bounded reaches its bound in the first half, feeds are kept ${options.sessionMinutes} min (by default 30), the
-change stream holds ${options.streamEntries.toLocaleString('en')} entries (by default 50,000), and the clicks' readers ${options.accounts > 0 ? `share ${options.accounts.toLocaleString('en')} accounts` : 'have an account each'}. A replica's
+change stream holds ${options.streamEntries.toLocaleString('en')} entries (by default 50,000), a replica the texts of ${options.cachedPosts.toLocaleString('en')} posts, and the clicks' readers ${options.accounts > 0 ? `share ${options.accounts.toLocaleString('en')} accounts` : 'have an account each'}. A replica's
 heap grows for some eight minutes after its start: live objects take a third of it, the rest is garbage not yet collected.
 
 | | first | last | mean of the second half | slope a minute |

@@ -60,6 +60,7 @@ export interface SoakReport extends Found {
     users: number;
     sessionMinutes: number;
     streamEntries: number;
+    cachedPosts: number;
   };
   /** Others' share of all cores meanwhile; null where it cannot be read. */
   foreignShare: number | null;
@@ -70,9 +71,10 @@ export interface SoakReport extends Found {
 const KILLS_FROM = 0.05;
 const KILLS_TO = 0.55;
 const PAUSE_AT = 0.6;
-/** Short, so that what Redis holds is as much as it will ever be long before the second half, where growth is judged. */
+/** Small, so that everything is as large as it will ever be long before the second half, where growth is judged. */
 const SESSION_MINUTES = 1;
 const STREAM_ENTRIES = 2000;
+const CACHED_POSTS = 2000;
 const SETTLE_MS = 90_000;
 const VECTORS_MS = 2000;
 /** The sign of life that a killed updater left ends, and it is started again. */
@@ -97,7 +99,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     machine: machine(),
     options: {
       ...{ speed, accounts, feedsPerSecond, minutes, pauseSeconds, posts, users },
-      ...{ sessionMinutes: SESSION_MINUTES, streamEntries: STREAM_ENTRIES },
+      ...{ sessionMinutes: SESSION_MINUTES, streamEntries: STREAM_ENTRIES, cachedPosts: CACHED_POSTS },
     },
     foreignShare: foreign(),
     ...found,
@@ -118,6 +120,7 @@ async function soakIn(site: Site, options: SoakOptions): Promise<Found> {
     FEATURE_LOG_SHARE: '0.1',
     FEED_SESSION_MS: String(SESSION_MINUTES * 60_000),
     CHANGE_STREAM_LENGTH: String(STREAM_ENTRIES),
+    POST_CACHE_POSTS: String(CACHED_POSTS),
   };
   const updater = await site.startService({ script: 'updater.ts', index: false, env });
   const endSupervision = supervise(updater);

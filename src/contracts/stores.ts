@@ -45,7 +45,10 @@ export interface EventStore {
   appendEvents(events: readonly EngagementEvent[], deadline: Deadline): Promise<boolean[]>;
   /** Every event in (at, id) order, in batches: the offline jobs' read. */
   scanEvents(batchSize: number): AsyncIterable<EngagementEvent[]>;
-  /** A user's newest engagements (everything but impressions), newest first. */
+  /**
+   * A user's newest engagements (everything but impressions), the newest of each post and type, newest first. Of a user
+   * who repeats posts a bounded number of events is read, so there may be fewer than `limit`.
+   */
   recentEvents(userId: string, limit: number, deadline: Deadline): Promise<EngagementEvent[]>;
   /** Users and edges for the offline jobs. */
   scanUsers(batchSize: number): AsyncIterable<{ user: User; edges: Edge[] }[]>;

@@ -4,7 +4,7 @@ import type { EngagementEvent, EventStore } from '../../src/contracts.ts';
 import { collect, soon, unique } from '../setup/test-servers.ts';
 
 function event(userId: string, id: string, change: Partial<EngagementEvent> = {}): EngagementEvent {
-  return { id, userId, postId: 'post', type: 'click', at: 1_000, ...change };
+  return { id, userId, postId: `post of ${id}`, type: 'click', at: 1_000, ...change };
 }
 
 export function eventStoreContract(store: () => EventStore): void {
@@ -57,6 +57,18 @@ export function eventStoreContract(store: () => EventStore): void {
         1009, 1007, 1005,
       ]);
       expect(await store().recentEvents(unique('nobody'), 3, soon())).toEqual([]);
+    });
+
+    it('answers one of each post and type, the newest, however often a reader came back to a post', async () => {
+      const userId = unique('user');
+      const old = [event(userId, 'first', { at: 1 }), event(userId, 'second', { at: 2 })];
+      const again = Array.from({ length: 300 }, (_, i) =>
+        event(userId, `a${i}`, { postId: 'one', at: 10 + i }),
+      );
+      const liked = event(userId, 'liked', { postId: 'one', type: 'like', at: 50 });
+      await store().appendEvents([...old, ...again, liked], soon());
+      const recent = await store().recentEvents(userId, 100, soon());
+      expect(recent.map(({ id }) => id)).toEqual(['a299', 'liked', 'second', 'first']);
     });
 
     it('scans every event by (at, id), whatever the batch size', async () => {

@@ -29,10 +29,17 @@ returning user_id, id`,
 
 export const EVENT_COLUMNS = 'user_id, id, post_id, type, at, dwell_ms, token, position';
 
+/** Events of one user that are read for the newest of each post and type: those of a reader who repeats posts. */
+export const RECENT_EVENTS_READ = 2_000;
+
 const RECENT: Statement = {
   name: 'events_recent',
-  text: `select ${EVENT_COLUMNS} from events where user_id = $1 and type <> 'impression'
-order by at desc, id desc limit $2`,
+  text: `select * from (
+  select distinct on (post_id, type) ${EVENT_COLUMNS} from (
+    select ${EVENT_COLUMNS} from events where user_id = $1 and type <> 'impression'
+    order by at desc, id desc limit ${RECENT_EVENTS_READ}
+  ) as newest order by post_id, type, at desc, id desc
+) as latest order by at desc, id desc limit $2`,
 };
 
 // `at >= $2` lets the index on (at) start there; the row comparison skips what was read. Events that were committed

@@ -75,7 +75,7 @@ const report: SoakReport = {
   machine: machine(),
   options: {
     ...{ speed: 100, accounts: 3000, feedsPerSecond: 10, minutes: 1, pauseSeconds: 30 },
-    ...{ posts: 3000, users: 400, sessionMinutes: 1, streamEntries: 1000 },
+    ...{ posts: 3000, users: 400, sessionMinutes: 1, streamEntries: 1000, cachedPosts: 2000 },
   },
   foreignShare: 0.25,
   replay,
