@@ -15,7 +15,7 @@ const title = (name: string) => titleOf(name, DATABASE_URL, 'TEST_DATABASE');
 const DAY_MS = 86_400_000;
 
 function event(userId: string, id: string, at = 1000): EngagementEvent {
-  return { id, userId, postId: 'post', type: 'click', at };
+  return { id, userId, postId: `post of ${id}`, type: 'click', at };
 }
 
 describe.skipIf(skipped)(title('migrations'), () => {

@@ -23,16 +23,16 @@ async function send(kind: 'posts' | 'events', items: unknown[]) {
 
 describe('events that cannot be true', () => {
   it('of the year 1970 are stored under their time; of 2100, or of tomorrow, are refused', async () => {
-    const [post] = newPosts(1);
-    await world.addPosts([post]);
+    const [post, other] = newPosts(2);
+    await world.addPosts([post, other]);
     const userId = newUser();
-    const event = (id: string, at: number) => ({ id, userId, postId: post.id, type: 'click', at });
+    const event = (id: string, at: number, postId = post.id) => ({ id, userId, postId, type: 'click', at });
     const answer = await send('events', [
       event('1970', 0),
       event('2100', 4_102_444_800_000),
       event('tomorrow', NOW + 86_400_000),
       event('before 1970', -1),
-      event('now', NOW),
+      event('now', NOW, other.id),
     ]);
     expect(answer.status).toBe(207);
     expect(answer.results.map(({ status, field }) => [status, field])).toEqual([
