@@ -81,6 +81,13 @@ export class ArmEvidence {
     }
   }
 
+  /** A slate that could not be made. */
+  failed(reason: string): void {
+    this.#slates++;
+    this.#failures++;
+    this.#lastFailure = reason;
+  }
+
   /** A page of this arm as it was delivered. `authorOf` null = the post is gone. */
   served(requestId: string, posts: readonly ServedPost[], authorOf: (postId: string) => string | null): void {
     this.#pages++;

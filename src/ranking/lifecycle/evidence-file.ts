@@ -1,5 +1,6 @@
 // What this replica saw of the trial that is on, kept over a restart: a canary must not begin anew with each deploy.
-// Written beside the requests; a file that cannot be used is as good as none. Called by model-rollout.ts.
+// Written beside the requests; a file that cannot be used is as good as none. Called by model-rollout.ts and
+// rules-rollout.ts.
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../errors.ts';
@@ -8,24 +9,25 @@ import { keptTrial, type TrialEvidence } from './trial-evidence.ts';
 
 type RegistryLog = (level: 'info' | 'warn', details: object, message: string) => void;
 
-const FILE = 'trial-evidence.json';
 /** Some 5 ms of the event loop at worst, and what a crash may lose. */
 const KEEP_EVERY_MS = 30_000;
 
 export class EvidenceFile {
   readonly #dir: string;
+  readonly #name: string;
   readonly #log: RegistryLog;
   /** On performance.now()'s clock. */
   #keptAtMs = performance.now();
 
-  constructor(dir: string, log: RegistryLog) {
+  constructor(dir: string, log: RegistryLog, name = 'trial-evidence.json') {
     this.#dir = dir;
+    this.#name = name;
     this.#log = log;
   }
 
   /** The evidence, with what was kept of its trial. */
   async restored(evidence: TrialEvidence): Promise<TrialEvidence> {
-    const text = await readFile(join(this.#dir, FILE), 'utf8').catch(() => null);
+    const text = await readFile(join(this.#dir, this.#name), 'utf8').catch(() => null);
     try {
       if (text !== null) evidence.restore(keptTrial.parse(JSON.parse(text)));
     } catch (error) {
@@ -38,7 +40,7 @@ export class EvidenceFile {
   async keep(evidence: TrialEvidence | null, { now = false } = {}): Promise<void> {
     if (!now && performance.now() - this.#keptAtMs < KEEP_EVERY_MS) return;
     this.#keptAtMs = performance.now();
-    const path = join(this.#dir, FILE);
+    const path = join(this.#dir, this.#name);
     try {
       if (evidence === null) return await rm(path, { force: true });
       await mkdir(this.#dir, { recursive: true });

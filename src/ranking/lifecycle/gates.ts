@@ -46,6 +46,35 @@ export function judgeCanary(
   gates: Gates,
   schedule: Schedule,
 ): Verdict {
+  const compared = compare(canary, control, gates, schedule);
+  return verdict(compared.complete, [
+    failureGate(canary, gates),
+    ...shadowGates(shadow, gates, schedule).slice(1),
+    ...compared.speed('rank_time'),
+    ...compared.pages,
+    ...eventGates(canary, control, gates, schedule),
+  ]);
+}
+
+/** Rules on trial: nothing is scored in shadow, and what the ranker predicts is not theirs; the time is re-ranking's. */
+export function judgeRules(
+  canary: ArmFigures,
+  control: ArmFigures,
+  _shadow: ShadowFigures,
+  gates: Gates,
+  schedule: Schedule,
+): Verdict {
+  const compared = compare(canary, control, gates, schedule);
+  return verdict(compared.complete, [
+    failureGate(canary, gates),
+    ...compared.speed('rerank_time'),
+    ...compared.pages,
+    ...eventGates(canary, control, gates, schedule).filter(({ gate }) => gate !== 'calibration'),
+  ]);
+}
+
+/** What the answers and pages of both arms say, whatever is on trial. */
+function compare(canary: ArmFigures, control: ArmFigures, gates: Gates, schedule: Schedule) {
   const slates = Math.min(canary.slates, control.slates);
   const pages = Math.min(canary.pages, control.pages);
   const least = Math.min(
@@ -54,42 +83,44 @@ export function judgeCanary(
   );
   const enough = slates >= least;
   const quality = pages >= least;
-  return verdict(slates >= schedule.canarySlates, [
-    failureGate(canary, gates),
-    ...shadowGates(shadow, gates, schedule).slice(1),
-    atMost('late', canary.lateShare - control.lateShare, gates.maxLateShare, enough),
-    atMost(
-      'rank_time',
-      ratioOf(canary.rankMs, control.rankMs, LATENCY_SMOOTHING_MS),
-      gates.maxLatencyRatio,
-      enough,
-    ),
-    atMost(
-      'author_concentration',
-      ratioOf(canary.authorConcentration, control.authorConcentration, SMOOTHING),
-      gates.maxAuthorConcentration,
-      quality,
-    ),
-    atMost(
-      'out_of_network',
-      Math.abs(canary.outOfNetworkShare - control.outOfNetworkShare),
-      gates.maxOutOfNetworkChange,
-      quality,
-    ),
-    atLeast(
-      'coverage',
-      ratioOf(control.postConcentration, canary.postConcentration, SMOOTHING / 10),
-      gates.minCoverage,
-      quality,
-    ),
-    atMost(
-      'predicted_negatives',
-      ratioOf(canary.negative, control.negative, SMOOTHING),
-      gates.maxNegatives,
-      quality,
-    ),
-    ...eventGates(canary, control, gates, schedule),
-  ]);
+  return {
+    complete: slates >= schedule.canarySlates,
+    speed: (time: string): GateResult[] => [
+      atMost('late', canary.lateShare - control.lateShare, gates.maxLateShare, enough),
+      atMost(
+        time,
+        ratioOf(canary.rankMs, control.rankMs, LATENCY_SMOOTHING_MS),
+        gates.maxLatencyRatio,
+        enough,
+      ),
+    ],
+    pages: [
+      atMost(
+        'author_concentration',
+        ratioOf(canary.authorConcentration, control.authorConcentration, SMOOTHING),
+        gates.maxAuthorConcentration,
+        quality,
+      ),
+      atMost(
+        'out_of_network',
+        Math.abs(canary.outOfNetworkShare - control.outOfNetworkShare),
+        gates.maxOutOfNetworkChange,
+        quality,
+      ),
+      atLeast(
+        'coverage',
+        ratioOf(control.postConcentration, canary.postConcentration, SMOOTHING / 10),
+        gates.minCoverage,
+        quality,
+      ),
+      atMost(
+        'predicted_negatives',
+        ratioOf(canary.negative, control.negative, SMOOTHING),
+        gates.maxNegatives,
+        quality,
+      ),
+    ],
+  };
 }
 
 function shadowGates(figures: ShadowFigures, gates: Gates, schedule: Schedule): GateResult[] {

@@ -38,6 +38,22 @@ export const gatesSchema = z.strictObject({
   maxMiscalibration: ratio(2),
 });
 
+/** Limits of a trial of rules: rules are often meant to move what a ranker must leave alone. */
+export const rulesGatesSchema = z.strictObject({
+  /** Share of requests that failed; three failures are needed at least. */
+  maxFailureShare: z.number().min(0).max(1).default(0.01),
+  maxLateShare: z.number().min(0).max(1).default(0.05),
+  /** Re-ranking time, canary ÷ control. */
+  maxLatencyRatio: ratio(3),
+  /** An author cap of two posts in a window instead of one doubles it. */
+  maxAuthorConcentration: ratio(2.5),
+  /** A share of followed authors moves it by design; half of the feed turned over wants an operator. */
+  maxOutOfNetworkChange: z.number().min(0).max(1).default(0.35),
+  minCoverage: ratio(0.4),
+  maxNegatives: ratio(2),
+  minEngagement: ratio(0.8),
+});
+
 export const scheduleSchema = z.strictObject({
   /** Share of feeds that are scored by the trial too while it is in shadow. */
   shadowSampleShare: z.number().min(0).max(1).default(0.05),
@@ -68,6 +84,8 @@ export const scheduleSchema = z.strictObject({
 export const rolloutConfigSchema = z.strictObject({
   gates: gatesSchema.prefault({}),
   schedule: scheduleSchema.prefault({}),
+  /** Gates of a rules file. */
+  rules: rulesGatesSchema.prefault({}),
 });
 
 export type Gates = z.infer<typeof gatesSchema>;
@@ -121,6 +139,11 @@ export function armOf(experiments: Experiments | null, userId: string): Arm | nu
 /** @throws FeedrankError(invalid_input) naming the first bad key. */
 export function parseRolloutConfig(input: unknown): RolloutConfig {
   return parse(rolloutConfigSchema, input ?? {}, 'rollout');
+}
+
+/** The same schedule, judged by the limits of rules. */
+export function rulesRolloutOf(config: RolloutConfig): RolloutConfig {
+  return { ...config, gates: { ...config.gates, ...config.rules } };
 }
 
 /** @throws FeedrankError(invalid_input) naming the first bad key. */

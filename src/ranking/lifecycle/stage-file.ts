@@ -46,7 +46,7 @@ export interface HistoryEntry {
   kind: 'model' | 'index' | 'rules' | 'experiments';
   name: string;
   version: string;
-  action: 'shadow' | 'canary' | 'promoted' | 'rolled_back' | 'refused';
+  action: 'shadow' | 'canary' | 'promoted' | 'rolled_back' | 'refused' | 'withdrawn';
   /** What served before. */
   from?: string;
   share?: number;
@@ -81,7 +81,7 @@ export async function readRolloutState(modelsDir: string): Promise<RolloutState>
 }
 
 /**
- * Reads, changes and writes the state of one model under the registry's lock, and appends what `change` returns to the
+ * Reads, changes and writes the state of one model, or of the rules, under the registry's lock, and appends what `change` returns to the
  * history. null from `change` = nothing to do.
  * @throws what `change` throws, the state then is as it was; FeedrankError(locked); (unavailable) on a folder that
  * cannot be written.
@@ -92,6 +92,7 @@ export async function changeModelState(
   change: (
     before: ModelState,
   ) => Promise<{ after: ModelState; entry: Omit<HistoryEntry, 'at' | 'kind' | 'name'> } | null>,
+  kind: HistoryEntry['kind'] = 'model',
 ): Promise<HistoryEntry | null> {
   return writing(modelsDir, async () => {
     const state = await readRolloutState(modelsDir);
@@ -102,7 +103,7 @@ export async function changeModelState(
       models: { ...state.models, [name]: changed.after },
     };
     await writeAtomically(join(modelsDir, STATE_FILE), `${JSON.stringify(next, null, 2)}\n`);
-    const entry: HistoryEntry = { at: new Date().toISOString(), kind: 'model', name, ...changed.entry };
+    const entry: HistoryEntry = { at: new Date().toISOString(), kind, name, ...changed.entry };
     await appendLine(modelsDir, entry);
     return entry;
   });

@@ -33,11 +33,14 @@ export class TrialEvidence {
   readonly #config: RolloutConfig;
   readonly #salt: string;
   readonly #name: string;
+  readonly #judge: typeof judgeCanary;
   #shadow = new ShadowEvidence();
   #arms: Record<TrialGroup, ArmEvidence> = { canary: new ArmEvidence(), control: new ArmEvidence() };
 
-  constructor(name: string, trial: Trial, config: RolloutConfig) {
+  /** `judge` compares canary and control; absent: as rankers are compared. */
+  constructor(name: string, trial: Trial, config: RolloutConfig, judge = judgeCanary) {
     this.#name = name;
+    this.#judge = judge;
     this.trial = trial;
     this.#config = config;
     this.#salt = `canary:${name}@${trial.version}`;
@@ -85,6 +88,10 @@ export class TrialEvidence {
     this.#arms[group].answered(answer);
   }
 
+  failed(group: TrialGroup, reason: string): void {
+    this.#arms[group].failed(reason);
+  }
+
   served(
     group: TrialGroup,
     requestId: string,
@@ -107,7 +114,7 @@ export class TrialEvidence {
       return { verdict: judgeShadow(shadow, gates, schedule), shadow, canary: null, control: null };
     }
     const [canary, control] = [this.#arms.canary.figures(), this.#arms.control.figures()];
-    return { verdict: judgeCanary(canary, control, shadow, gates, schedule), shadow, canary, control };
+    return { verdict: this.#judge(canary, control, shadow, gates, schedule), shadow, canary, control };
   }
 
   /** What comes after this stage when every gate passes: a canary's share, or promotion. */

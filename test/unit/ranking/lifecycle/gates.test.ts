@@ -1,8 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import type { ServedPost } from '../../../../src/contracts.ts';
 import { ArmEvidence, type ArmFigures } from '../../../../src/ranking/lifecycle/arm-evidence.ts';
-import { judgeCanary, judgeProbation, judgeShadow } from '../../../../src/ranking/lifecycle/gates.ts';
-import { parseRolloutConfig } from '../../../../src/ranking/lifecycle/rollout-config.ts';
+import {
+  judgeCanary,
+  judgeProbation,
+  judgeRules,
+  judgeShadow,
+} from '../../../../src/ranking/lifecycle/gates.ts';
+import { parseRolloutConfig, rulesRolloutOf } from '../../../../src/ranking/lifecycle/rollout-config.ts';
 import { ShadowEvidence, type ShadowFigures } from '../../../../src/ranking/lifecycle/shadow-evidence.ts';
 import { TrialEvidence } from '../../../../src/ranking/lifecycle/trial-evidence.ts';
 import { HEADS, type Head } from '../../../../src/vocabulary.ts';
@@ -39,6 +44,38 @@ const ARM: ArmFigures = {
 
 const canary = (changes: Partial<ArmFigures>) =>
   judgeCanary({ ...ARM, ...changes }, ARM, SHADOW, gates, schedule);
+
+describe('rules', () => {
+  const rules = rulesRolloutOf(parseRolloutConfig({ rules: { maxOutOfNetworkChange: 0.5 } }));
+  const nothing = new ShadowEvidence().figures();
+  const judge = (changes: Partial<ArmFigures>) =>
+    judgeRules({ ...ARM, ...changes }, ARM, nothing, rules.gates, schedule);
+
+  it('need no shadow, may move what a ranker must leave alone, and are not judged by predictions', () => {
+    expect(judge({}).outcome).toBe('advance');
+    expect(judge({ outOfNetworkShare: 0.2, authorConcentration: 0.04 }).outcome).toBe('advance');
+    expect(canary({ outOfNetworkShare: 0.2 }).outcome).toBe('roll_back');
+    expect(judge({ predicted: 200, observed: 700 }).gates.map(({ gate }) => gate)).not.toContain(
+      'calibration',
+    );
+    expect(judge({ slates: 499 }).outcome).toBe('wait');
+  });
+
+  it.each([
+    ['errors', { failures: 10, lastFailure: 'a pin without a post' }],
+    ['late', { lateShare: 0.2 }],
+    ['rerank_time', { rankMs: 40 }],
+    ['author_concentration', { authorConcentration: 0.2 }],
+    ['out_of_network', { outOfNetworkShare: 0.05 }],
+    ['coverage', { postConcentration: 0.1 }],
+    ['predicted_negatives', { negative: 0.2 }],
+    ['engagement', { observed: 300 }],
+  ])('are rolled back on %s: %o', (gate, changes) => {
+    const verdict = judge(changes);
+    expect(verdict.outcome).toBe('roll_back');
+    expect(verdict.reason).toMatch(new RegExp(`^${gate}: `));
+  });
+});
 
 describe('shadow', () => {
   it('moves on with enough samples when every gate passes, and waits before', () => {
