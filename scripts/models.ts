@@ -3,6 +3,7 @@
 import { readConfig } from '../src/config.ts';
 import { FeedrankError, messageOf } from '../src/errors.ts';
 import { promotedVersion, versionsOf } from '../src/ranking/model-registry.ts';
+import { rulesFolder } from '../src/rules-registry.ts';
 import {
   type CommandIo,
   execute,
@@ -100,7 +101,10 @@ const COMMANDS: Record<string, { targets: [min: number, max: number]; usage: str
     targets: [0, 0],
     usage: 'history',
     run: (_, modelsDir, flags) =>
-      modelHistory([modelsDir, dataDirOf(flags)], integerFlag(flags, 'limit', 50, 1, 1000)),
+      modelHistory(
+        [modelsDir, dataDirOf(flags), rulesFolder(dataDirOf(flags))],
+        integerFlag(flags, 'limit', 50, 1, 1000),
+      ),
   },
   gc: {
     targets: [1, 1],

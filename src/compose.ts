@@ -1,6 +1,6 @@
 // The composition root: it and composition/ alone name concrete adapters. Opens everything in the order of its needs, and
 // closes it in the opposite order.
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { buildApp } from './api/app.ts';
@@ -17,6 +17,7 @@ import { openOperations } from './composition/operations.ts';
 import { rankingOptions } from './composition/ranking-options.ts';
 import { readinessOf } from './composition/readiness.ts';
 import { openResilience } from './composition/resilience.ts';
+import { composeRules } from './composition/rules-life-cycle.ts';
 import { readSettings } from './composition/settings.ts';
 import { openStores } from './composition/stores.ts';
 import type { Config } from './config.ts';
@@ -29,7 +30,6 @@ import { LiveRecall } from './live-recall.ts';
 import { WorkerPool } from './pool.ts';
 import { towerPost } from './post-text.ts';
 import { promotedFolder } from './ranking/model-registry.ts';
-import { DEFAULT_RULES_VERSION, RulesFile } from './rerank/rules-file.ts';
 import { SlateMaker } from './slate-maker.ts';
 import { createTelemetry } from './telemetry.ts';
 import { UserEmbedder } from './user-embedder.ts';
@@ -115,17 +115,14 @@ async function compose(
   resilience.watchPool(pool);
   closers.push(() => pool.close());
 
-  const rules = existsSync(config.RULES_FILE)
-    ? new RulesFile(config.RULES_FILE, (current) => {
-        logger.info({ version: current.version }, 'new rules');
-        pool
-          .broadcast('rules', current, 'rules')
-          .catch((error) => logger.error({ reason: messageOf(error) }, 'rules'));
-      })
-    : null;
-  if (rules) closers.push(() => rules.close());
-  else logger.warn({ file: config.RULES_FILE }, 'no rules file: default rules');
-  await pool.broadcast('rules', rules?.current ?? DEFAULT_RULES_VERSION, 'rules');
+  const rules = composeRules(config, {
+    pool,
+    registry: telemetry.registry,
+    logger,
+    find: (postId) => catalogue.find(postId),
+  });
+  closers.push(() => rules.rollout.close());
+  await rules.rollout.open();
 
   const { models, choices, rollout } = composeModelLifeCycle(config, {
     pool,
@@ -136,9 +133,7 @@ async function compose(
     find: (postId) => catalogue.find(postId),
     refusals: () => [
       ...(generations.refused ? [{ kind: 'index' as const, name: 'index', ...generations.refused }] : []),
-      ...(rules?.error
-        ? [{ kind: 'rules' as const, name: 'rules', version: 'file', reason: rules.error }]
-        : []),
+      ...rules.refusals(),
     ],
   });
   await rollout.open();
@@ -153,6 +148,7 @@ async function compose(
   });
   const listeners = new Set<(change: Change) => void>([
     (change) => choices.onChange(change),
+    (change) => rules.choices.onChange(change),
     caches.onChange,
   ]);
   const applier = new Applier({
@@ -225,7 +221,7 @@ async function compose(
     pool,
     models: choices,
     cache: caches.slates,
-    rules: () => (rules?.current ?? DEFAULT_RULES_VERSION).version,
+    rules: rules.choices,
     recall: new LiveRecall({ pool, share: config.RECALL_SHARE, recall: telemetry.liveRecall }),
     candidates: config.CANDIDATES,
     featureLogShare: config.FEATURE_LOG_SHARE,
@@ -243,7 +239,8 @@ async function compose(
         () => operations.problems(),
         () => resilience.problems(),
         () => device.problems(),
-        () => [embeds.trouble, rules?.error ?? null],
+        () => rules.rollout.problems,
+        () => [embeds.trouble],
       ],
       changesLateMs: config.CHANGES_LAG_ALERT_MS,
       rankers: () => models.models,
@@ -267,7 +264,11 @@ async function compose(
     },
     health,
     models: rollout,
-    onServed: (record) => choices.served(record),
+    rules: rules.rollout,
+    onServed: (record) => {
+      choices.served(record);
+      rules.choices.served(record);
+    },
     admission,
     auth: operations.auth,
     limitCounter: operations.limitCounter,

@@ -34,13 +34,13 @@ export const configSchema = z.object({
     .enum(['auto', 'manual'])
     .optional()
     .describe(
-      '`auto`: a new ranker goes through shadow and canaries to promotion by itself; `manual`: an operator moves it. Absent: auto in production.',
+      '`auto`: a new ranker goes through shadow and canaries to promotion by itself; `manual`: an operator moves it. A changed rules file: `auto` tries it on a share of the users, `manual` takes it over at once. Absent: auto in production.',
     ),
   ROLLOUT_FILE: z
     .string()
     .min(1)
     .optional()
-    .describe('JSON with gates and schedule of the model life cycle.'),
+    .describe('JSON with gates and schedule of the life of models and rules.'),
   EXPERIMENTS_FILE: z
     .string()
     .min(1)
@@ -51,7 +51,7 @@ export const configSchema = z.object({
     .string()
     .min(1)
     .default('./config/rules.json')
-    .describe('Re-ranking rules; reloaded when the file changes.'),
+    .describe('Re-ranking rules; a change is taken over, or tried first, without a restart (docs/MODELS.md).'),
   RETRIEVAL_FILE: z.string().min(1).optional().describe('JSON with quotas, age window and source settings.'),
   VALUE_WEIGHTS: z
     .string()

@@ -38,6 +38,11 @@ const MODEL = new RegExp(`^${MAIN_RANKER}@([1-9]\\d*)(?:\\+(.+))?$`);
 /** Bytes of a request id at the beginning of a tracking token (api/tracking-token.ts), which ingestion has verified. */
 const REQUEST_ID_BYTES = 16;
 
+/** The request whose page a tracking token belongs to. */
+export function requestOf(token: string): string {
+  return Buffer.from(token, 'base64url').subarray(0, REQUEST_ID_BYTES).toString('base64url');
+}
+
 export class ModelChoices {
   readonly #options: ModelChoicesOptions;
   #shadowing = false;
@@ -144,8 +149,7 @@ export class ModelChoices {
     if (change.kind !== 'event' || change.event.token === undefined || this.trial?.trial.stage !== 'canary')
       return;
     const { token, postId, type } = change.event;
-    const requestId = Buffer.from(token, 'base64url').subarray(0, REQUEST_ID_BYTES).toString('base64url');
-    this.trial.engaged(requestId, postId, type);
+    this.trial.engaged(requestOf(token), postId, type);
   }
 
   /** Whether a choice of this version is evidence for its group. */

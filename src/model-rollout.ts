@@ -15,6 +15,7 @@ import { LIGHT_RANKER, MAIN_RANKER, readCurrent, versionsOf } from './ranking/mo
 import { type OtherRefusal, RegistryView, type RegistryViewOptions } from './registry-view.ts';
 import type { RolloutMetrics } from './rollout-metrics.ts';
 import { type RolloutMode, type RolloutStatus, rolloutStatus, stagedModels } from './rollout-status.ts';
+import { rulesFolder } from './rules-registry.ts';
 import type { Refusal } from './serving-models.ts';
 
 export interface ModelRolloutOptions extends RegistryViewOptions {
@@ -28,8 +29,6 @@ export interface ModelRolloutOptions extends RegistryViewOptions {
   /** What was refused of other artifacts, for the history. */
   refusals(): OtherRefusal[];
 }
-
-type StageRequest = Parameters<ModelAdmin['move']>[0];
 
 export class ModelRollout implements ModelAdmin {
   readonly #options: ModelRolloutOptions;
@@ -126,7 +125,7 @@ export class ModelRollout implements ModelAdmin {
 
   history(limit: number): Promise<HistoryEntry[]> {
     const { modelsDir, dataDir } = this.#options;
-    return readHistory([modelsDir, dataDir], limit);
+    return readHistory([modelsDir, dataDir, rulesFolder(dataDir)], limit);
   }
 
   /**
@@ -134,7 +133,7 @@ export class ModelRollout implements ModelAdmin {
    * @throws FeedrankError(conflict) with the reason why a version cannot serve; (invalid_input | not_found | locked |
    * unavailable) as the registry says.
    */
-  async move(request: StageRequest): Promise<RolloutStatus> {
+  async move(request: Parameters<ModelAdmin['move']>[0]): Promise<RolloutStatus> {
     const { modelsDir, checks, models } = this.#options;
     const { action, version = '', share = 0, reason } = request;
     const move = { modelsDir, name: MAIN_RANKER, by: 'operator' };

@@ -3,7 +3,7 @@ import { PRIORITIES } from './admission.ts';
 import type { Ranker, SlateRequest, SlateResult } from './api/app-context.ts';
 import type { FeedAnswer, FeedQuery } from './contracts.ts';
 import type { Deadline } from './deadline.ts';
-import { FeedrankError } from './errors.ts';
+import { FeedrankError, messageOf } from './errors.ts';
 import { STALE_MS } from './follower.ts';
 import type { Generation, Generations } from './generations.ts';
 import { hash32 } from './hashing.ts';
@@ -12,6 +12,7 @@ import type { LiveRecall } from './live-recall.ts';
 import type { ModelChoice, ModelChoices } from './model-choice.ts';
 import { type PackedAnswer, unpackAnswer } from './packed-answer.ts';
 import type { WorkerPool } from './pool.ts';
+import type { RulesChoice, RulesChoices } from './rules-choice.ts';
 import type { SlateCache } from './slate-cache.ts';
 import type { Telemetry } from './telemetry.ts';
 import { inSpan, recordSteps, traceTime } from './tracing.ts';
@@ -24,8 +25,7 @@ export interface SlateMakerOptions {
   models: Pick<ModelChoices, 'choose' | 'answered' | 'shadow'>;
   recall: Pick<LiveRecall, 'sample'>;
   cache: Pick<SlateCache, 'slate'>;
-  /** Version of the rules in force. */
-  rules: () => string;
+  rules: Pick<RulesChoices, 'choose' | 'answered' | 'failed'>;
   /** Posts to rank, at most. */
   candidates: number;
   telemetry: Pick<Telemetry, 'observeAnswer' | 'poolRejected'>;
@@ -56,8 +56,10 @@ export class SlateMaker implements Ranker {
     }
     return generations.use(async (generation) => {
       const choice = models.choose(request.userId, request.model);
-      const makings = { generation: generation.id, rules: this.#options.rules(), choice };
-      const make = () => this.#make(request, user, hydrateMs, choice, generation, deadline);
+      const rules = this.#options.rules.choose(request.userId);
+      const makings = { generation: generation.id, rules: rules.version, choice };
+      const make = () =>
+        this.#make(request, user, hydrateMs, { ranker: choice, rules }, generation, deadline);
       const slate = await cache.slate(request, user.packed, makings, deadline, make).finally(choice.done);
       return { ...slate, userVersion: user.version, edges: user.edges };
     });
@@ -67,13 +69,13 @@ export class SlateMaker implements Ranker {
     request: SlateRequest,
     user: HydratedUser,
     hydrateMs: number,
-    choice: ModelChoice,
+    chosen: { ranker: ModelChoice; rules: RulesChoice },
     generation: Generation,
     deadline: Deadline,
   ): Promise<SlateResult> {
-    const { pool, models, recall, candidates, telemetry, changesLateMs } = this.#options;
+    const { pool, models, rules, recall, candidates, telemetry, changesLateMs } = this.#options;
     const { quality = 1, priority = 'interactive' } = request;
-    const { version, arm, weights } = choice;
+    const { version, arm, weights } = chosen.ranker;
     const { id, follower } = generation;
     const watermark = follower.position;
     const query: FeedQuery = {
@@ -89,6 +91,7 @@ export class SlateMaker implements Ranker {
       logFeatures: hash32(`features ${request.requestId}`) / 2 ** 32 < this.#options.featureLogShare,
       deadlineAtMs: deadline.atMs,
       ranker: { version, arm, weights },
+      rules: chosen.rules.version,
     };
     let answer: FeedAnswer;
     let queueMs = 0;
@@ -107,10 +110,12 @@ export class SlateMaker implements Ranker {
       });
     } catch (error) {
       const code = error instanceof FeedrankError ? error.code : 'internal';
+      if (code === 'internal') rules.failed(chosen.rules, messageOf(error));
       telemetry.poolRejected.inc({ reason: request.signal?.aborted ? 'client_gone' : code });
       throw error;
     }
-    models.answered(choice, answer);
+    models.answered(chosen.ranker, answer);
+    rules.answered(chosen.rules, answer);
     models.shadow(id, query);
     recall.sample(id, user.packed.embedding, query.candidates);
     answer.degraded.unshift(...user.degraded);

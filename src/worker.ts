@@ -49,8 +49,16 @@ export interface OpenedGeneration {
 
 /** Message `rules`. */
 export interface RulesUpdate {
+  serving: { rules: RulesConfig; version: string };
+  /** On trial: for the requests that name it. */
+  trial: { rules: RulesConfig; version: string } | null;
+}
+
+interface Rules {
   rules: RulesConfig;
-  version: string;
+  rulesVersion: string;
+  /** hash64 pairs of pinned posts. */
+  pinned: Uint32Array;
 }
 
 /** Message `similar`: neighbours of a post's own vector, the post itself left out. */
@@ -100,8 +108,8 @@ const { ranking, weights, retrieval } = workerData as FeedWorkerData;
 const value = new ValueModel(weights);
 const config = parseRetrievalConfig(retrieval ?? {});
 const generations = new Map<string, Open>();
-let rules: RulesUpdate = { rules: parseRules({}), version: 'default' };
-let pinned: Uint32Array = new Uint32Array(0);
+let rules: Rules = readyRules({ rules: parseRules({}), version: 'default' });
+let trialRules: Rules | null = null;
 const fork = ranking.board ? new ForkJoin(new ChunkBoard(ranking.board)) : null;
 const shelf = new RankerShelf(ranking, fork);
 /** Requests being worked on, and what waits until there are none. */
@@ -135,9 +143,9 @@ const handlers: Record<string, (payload: never) => Promise<unknown>> = {
   'close-generation': async (generation: string) => {
     generations.delete(generation);
   },
-  rules: async (update: RulesUpdate) => {
-    rules = update;
-    pinned = packHashes(update.rules.pins.map((pin) => pin.postId));
+  rules: async ({ serving, trial }: RulesUpdate) => {
+    rules = readyRules(serving);
+    trialRules = trial && readyRules(trial);
   },
   models: (plan: RankerPlan) => shelf.apply(plan, warmUpRanker),
   feed: async ({ generation, query }: FeedJob) => packAnswer(await feed(opened(generation), query)),
@@ -164,6 +172,10 @@ const handlers: Record<string, (payload: never) => Promise<unknown>> = {
   },
 };
 
+function readyRules({ rules, version }: RulesUpdate['serving']): Rules {
+  return { rules, rulesVersion: version, pinned: packHashes(rules.pins.map((pin) => pin.postId)) };
+}
+
 async function feed({ table, index, retriever }: Open, query: FeedQuery): Promise<FeedAnswer> {
   const { arm = null, version, weights: ownWeights = null } = query.ranker ?? {};
   const lease = shelf.lease(version ?? undefined);
@@ -176,9 +188,7 @@ async function feed({ table, index, retriever }: Open, query: FeedQuery): Promis
       ladder: lease.ladder,
       value: ownWeights === null ? value : new ValueModel(ownWeights),
       search: index.kind,
-      rules: rules.rules,
-      rulesVersion: rules.version,
-      pinned,
+      ...(query.rules !== undefined && query.rules === trialRules?.rulesVersion ? trialRules : rules),
     });
     if (arm !== null) answer.model += `+${arm}`;
     return answer;
@@ -202,7 +212,7 @@ async function shadow({ generation, query, serving, trial }: ShadowJob): Promise
     return await runShadow(query, {
       catalogue: table,
       retriever,
-      pinned,
+      pinned: rules.pinned,
       value,
       serving: first,
       trial: second,

@@ -1,12 +1,13 @@
-// /admin/models: the rankers' stages, their gates and their history, and the moves between stages. Needs the scope
-// `admin`; while the service is open to everybody, only this machine is answered.
+// /admin/models: the rankers' stages, their gates and their history, and the moves between stages; /admin/rules is in a
+// file of its own. Needs the scope `admin`; while the service is open to everybody, only this machine is answered.
 import { BulkheadRejectedError, bulkhead } from 'cockatiel';
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { FeedrankError, invalid } from '../errors.ts';
-import type { ModelAdmin } from './app-context.ts';
+import type { ModelAdmin, RulesAdmin } from './app-context.ts';
 import { problemResponse } from './response-schemas.ts';
+import { rulesRoutes } from './rules-routes.ts';
 
 const TAGS = ['operations'];
 /** A move checks a model in a process of its own, and the history is read from disk: never more of it at once. */
@@ -39,7 +40,7 @@ const historyResponse = z.object({
   history: z.array(z.looseObject({ at: z.string(), action: z.string(), name: z.string() })),
 });
 
-export function adminRoutes(models: ModelAdmin): FastifyPluginAsyncZod {
+export function adminRoutes(models: ModelAdmin, rules?: RulesAdmin): FastifyPluginAsyncZod {
   return async (app) => {
     app.addHook('onRequest', async (request) => onlyFromHereWhileOpen(request));
     const places = bulkhead(AT_ONCE, 0);
@@ -51,6 +52,8 @@ export function adminRoutes(models: ModelAdmin): FastifyPluginAsyncZod {
         throw new FeedrankError('overloaded', `${AT_ONCE} requests of /admin are being answered already`);
       }
     };
+
+    if (rules) await app.register(rulesRoutes(rules, inPlace));
 
     app.get(
       '/admin/models',

@@ -142,6 +142,16 @@ export interface ModelAdmin {
   }): Promise<object>;
 }
 
+/** The life of the rules file, as /admin/rules drives it. */
+export interface RulesAdmin {
+  status(): object;
+  /**
+   * `promote`: `version`, else the one on trial, else the file's, for everybody now. `rollback`: ends the trial, or goes
+   * back to the rules before. @throws FeedrankError when the move cannot be made. Resolves with the new status.
+   */
+  move(request: { action: 'promote' | 'rollback'; version?: string; reason?: string }): Promise<object>;
+}
+
 export interface AppContext {
   config: ApiConfig;
   clock: { now(): number };
@@ -160,6 +170,8 @@ export interface AppContext {
   health(): Readiness;
   /** Absent: there is no /admin/models. */
   models?: ModelAdmin;
+  /** Absent: there is no /admin/rules. */
+  rules?: RulesAdmin;
   /** Told of each page that is delivered. */
   onServed?(record: ServingRecord): void;
   /** Lets feed requests in; absent: one of its own, for a single worker. */

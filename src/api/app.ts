@@ -169,7 +169,7 @@ function routesOf(
     await Promise.all([seen.drain(CLOSE_MS), servingLog.close()]);
   });
   return [
-    ...(context.models ? [adminRoutes(context.models)] : []),
+    ...(context.models ? [adminRoutes(context.models, context.rules)] : []),
     feedRoute({
       ...parts,
       admission,

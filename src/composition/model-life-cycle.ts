@@ -47,10 +47,7 @@ export function composeModelLifeCycle(config: Config, parts: ModelLifeCycleParts
     weights,
     pool,
     metrics,
-    authorOf: (postId) => {
-      const found = find(postId);
-      return found && `${found.authorLo}:${found.authorHi}`;
-    },
+    authorOf: authorKeyBy(find),
     onFailure: () => void rollout.check(),
   });
   const rollout = new ModelRollout({
@@ -74,7 +71,16 @@ export function composeModelLifeCycle(config: Config, parts: ModelLifeCycleParts
   return { models, choices, rollout };
 }
 
-function readRolloutConfig(path: string | undefined) {
+/** A key of the author of a servable post, null when it is gone. */
+export function authorKeyBy(find: CatalogueView['find']): (postId: string) => string | null {
+  return (postId) => {
+    const found = find(postId);
+    return found && `${found.authorLo}:${found.authorHi}`;
+  };
+}
+
+/** @throws Error naming the setting; FeedrankError naming the bad key. */
+export function readRolloutConfig(path: string | undefined) {
   if (path === undefined) return parseRolloutConfig({});
   let input: unknown;
   try {

@@ -54,6 +54,8 @@ export interface FeedQuery {
   deadlineAtMs: number;
   /** What the main thread chose for this user; absent = what serves. */
   ranker?: RankerChoice;
+  /** Version of the rules; absent, or not open in the worker = those that serve. */
+  rules?: string;
 }
 
 export interface RankerChoice {

@@ -1,5 +1,5 @@
 // The rules file: validated at start, watched for changes, the last good version kept when a new one is bad.
-// Main thread; workers get `rules` and `version` by message.
+// Main thread; rules-rollout.ts decides who gets which version.
 import { createHash } from 'node:crypto';
 import { FeedrankError, messageOf } from '../errors.ts';
 import { WatchedFile } from '../watched-file.ts';
@@ -11,19 +11,24 @@ export interface RulesVersion {
   version: string;
 }
 
+/** With the text that it was read from, which is kept. */
+export interface RulesText extends RulesVersion {
+  text: string;
+}
+
 export const DEFAULT_RULES_VERSION: RulesVersion = { rules: DEFAULT_RULES, version: 'default' };
 
 export class RulesFile {
-  readonly #file: WatchedFile<RulesVersion>;
+  readonly #file: WatchedFile<RulesText>;
 
   /**
    * Reads the file; throws FeedrankError(invalid_input) that names the bad key, or the file when it cannot be read.
    * `onChange` is called after each change that was taken over.
    */
-  constructor(path: string, onChange: (current: RulesVersion) => void = () => {}, pollMs?: number) {
+  constructor(path: string, onChange: (current: RulesText) => void = () => {}, pollMs?: number) {
     let version: string | undefined;
     this.#file = new WatchedFile(path, {
-      parse: (text) => parseText(path, text),
+      parse: (text) => parseRulesText(path, text),
       failure: (error) => (error instanceof FeedrankError ? error : unreadable(path, error)),
       onReload(current, problem) {
         if (problem !== null || current.version === version) return;
@@ -35,7 +40,7 @@ export class RulesFile {
     version = this.current.version;
   }
 
-  get current(): RulesVersion {
+  get current(): RulesText {
     return this.#file.value;
   }
 
@@ -54,7 +59,8 @@ export class RulesFile {
   }
 }
 
-function parseText(path: string, text: string): RulesVersion {
+/** @throws FeedrankError(invalid_input) naming the bad key. */
+export function parseRulesText(path: string, text: string): RulesText {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -65,7 +71,7 @@ function parseText(path: string, text: string): RulesVersion {
     });
   }
   const version = createHash('sha256').update(text).digest('hex').slice(0, 12);
-  return { rules: parseRules(value), version };
+  return { rules: parseRules(value), version, text };
 }
 
 function unreadable(path: string, cause: unknown): FeedrankError {

@@ -26,7 +26,7 @@ function makerFor(user: Partial<HydratedUser>) {
     models: { choose: () => ({ version: '1', arm: null, weights: null, done: () => {} }) },
     telemetry: { poolRejected: { inc: ({ reason }: { reason: string }) => rejected.push(reason) } },
     cache: new SlateCache({ ttlMs: 0, onRequest: () => {} }),
-    rules: () => 'default',
+    rules: { choose: () => ({ version: 'default', group: null }) },
     candidates: 10,
     changesLateMs: 1000,
   } as unknown as SlateMakerOptions);

@@ -43,6 +43,8 @@ export const ROUTE_ACCESS: Readonly<Record<string, RouteAccess>> = {
   'GET /admin/models': ADMIN,
   'GET /admin/models/history': ADMIN,
   'POST /admin/models/stage': ADMIN,
+  'GET /admin/rules': ADMIN,
+  'POST /admin/rules': ADMIN,
 };
 
 function edges(path: string): Record<string, RouteAccess> {

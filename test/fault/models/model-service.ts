@@ -49,6 +49,8 @@ export interface ModelServiceOptions {
   mode?: 'auto' | 'manual';
   rollout?: object;
   experiments?: object;
+  /** What the rules file holds at the start; absent: there is none. */
+  rules?: object;
   posts?: number;
   environment?: Record<string, string>;
 }
@@ -72,6 +74,7 @@ export async function startModelService(options: ModelServiceOptions = {}): Prom
     writeFileSync(join(dataDir, name), JSON.stringify(content));
     return join(dataDir, name);
   };
+  file('rules.json', options.rules);
   const config = readConfig({
     DATA_DIR: dataDir,
     MODELS_DIR: modelsDir,

@@ -4,7 +4,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import type { ModelAdmin } from '../../../src/api/app-context.ts';
+import type { ModelAdmin, RulesAdmin } from '../../../src/api/app-context.ts';
 import { Authenticator } from '../../../src/api/auth/authenticator.ts';
 import { accessOf } from '../../../src/api/auth/route-access.ts';
 import { SCOPES, type Scope } from '../../../src/api/auth/scopes.ts';
@@ -44,6 +44,20 @@ const models: ModelAdmin = {
     return models.status();
   },
 };
+const rules: RulesAdmin = {
+  status: () => ({
+    mode: 'manual',
+    serving: 'default',
+    file: null,
+    previous: null,
+    trial: null,
+    refused: [],
+    problems: [],
+  }),
+  async move() {
+    return rules.status();
+  },
+};
 
 beforeAll(async () => {
   backends = await openBackends();
@@ -57,7 +71,7 @@ beforeAll(async () => {
     'u1',
   );
   auth = new Authenticator({ keysFile: file.path });
-  world = await openWorld(backends, { config: { docs: true }, context: { auth, models } });
+  world = await openWorld(backends, { config: { docs: true }, context: { auth, models, rules } });
   const admin = { 'x-api-key': keyWith((key) => key.scopes.includes('admin')) };
   const document = (await world.app.inject({ url: '/docs/json', headers: admin })).json();
   operations = operationsOf(document);

@@ -28,7 +28,8 @@ beforeAll(async () => {
   });
   // Routes that only a composed service has: what lies behind them is down like everything else.
   const models = backends.sql as unknown as AppContext['models'];
-  world = await openWorld(backends, { config: { docs: true }, context: { auth, models } });
+  const rules = backends.sql as unknown as AppContext['rules'];
+  world = await openWorld(backends, { config: { docs: true }, context: { auth, models, rules } });
 });
 afterAll(async () => {
   await world.close();
