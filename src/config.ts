@@ -51,7 +51,9 @@ export const configSchema = z.object({
     .string()
     .min(1)
     .default('./config/rules.json')
-    .describe('Re-ranking rules; a change is taken over, or tried first, without a restart (docs/MODELS.md).'),
+    .describe(
+      'Re-ranking rules; a change is taken over, or tried first, without a restart (docs/MODELS.md).',
+    ),
   RETRIEVAL_FILE: z.string().min(1).optional().describe('JSON with quotas, age window and source settings.'),
   VALUE_WEIGHTS: z
     .string()
