@@ -1,7 +1,7 @@
 // The life of a ranker in this replica: watches the registry, has new versions checked, opens them in the workers, and
 // moves a trial on or back by its gates. The state is in the registry, so replicas that share it agree.
 import type { ModelAdmin } from './api/app-context.ts';
-import { FeedrankError, messageOf } from './errors.ts';
+import { FeedrankError } from './errors.ts';
 import type { ExperimentsFile } from './experiments-file.ts';
 import type { ModelChoices } from './model-choice.ts';
 import { ArmEvidence } from './ranking/lifecycle/arm-evidence.ts';
@@ -13,6 +13,7 @@ import { type HistoryEntry, readHistory, type Trial } from './ranking/lifecycle/
 import { TrialEvidence } from './ranking/lifecycle/trial-evidence.ts';
 import { LIGHT_RANKER, MAIN_RANKER, readCurrent, versionsOf } from './ranking/model-registry.ts';
 import { type OtherRefusal, RegistryView, type RegistryViewOptions } from './registry-view.ts';
+import { RepeatedCheck } from './repeated-check.ts';
 import type { RolloutMetrics } from './rollout-metrics.ts';
 import { type RolloutMode, type RolloutStatus, rolloutStatus, stagedModels } from './rollout-status.ts';
 import { rulesFolder } from './rules-registry.ts';
@@ -34,16 +35,17 @@ export class ModelRollout implements ModelAdmin {
   readonly #options: ModelRolloutOptions;
   readonly #registry: RegistryView;
   readonly #kept: EvidenceFile;
-  #problem: string | null = null;
-  #timer: NodeJS.Timeout | undefined;
-  #checking: Promise<void> | undefined;
-  #again = false;
-  #closed = false;
+  readonly #repeated: RepeatedCheck;
 
   constructor(options: ModelRolloutOptions) {
     this.#options = options;
     this.#registry = new RegistryView(options);
     this.#kept = new EvidenceFile(options.dataDir, options.log);
+    this.#repeated = new RepeatedCheck({
+      step: () => this.#step(),
+      pollMs: options.pollMs,
+      onProblem: (reason) => options.log('warn', { reason }, 'the models could not be checked'),
+    });
     options.metrics.watch(() => {
       const { choices, models } = options;
       const gates = choices.trial?.figures().verdict.gates ?? [];
@@ -60,7 +62,7 @@ export class ModelRollout implements ModelAdmin {
     const { modelsDir, mode, models, checks, experiments } = this.#options;
     const registry = this.#registry;
     await experiments.check();
-    await registry.read().catch((error) => this.#fail(error));
+    await registry.read().catch((error) => this.#repeated.fail(error));
     const light = await registry.targetOf(
       LIGHT_RANKER,
       (await versionsOf(modelsDir, LIGHT_RANKER)).at(-1) ?? null,
@@ -79,23 +81,17 @@ export class ModelRollout implements ModelAdmin {
     if (models.serving === null || models.light === null) {
       this.#options.log('warn', { problems: this.problems }, 'not every model serves as configured');
     }
-    this.#schedule();
+    this.#repeated.start();
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#timer);
-    await this.#checking;
+    await this.#repeated.close();
     await this.#kept.keep(this.#options.choices.trial, { now: true });
   }
 
   /** Looks at the registry and the gates now; never rejects. */
   check(): Promise<void> {
-    if (this.#checking) this.#again = true;
-    this.#checking ??= this.#run().finally(() => {
-      this.#checking = undefined;
-    });
-    return this.#checking;
+    return this.#repeated.check();
   }
 
   /** What a ready check must name; empty = the promoted models serve as configured. */
@@ -105,7 +101,9 @@ export class ModelRollout implements ModelAdmin {
       ...(models.serving === null ? [`model ${MAIN_RANKER}: no version can serve`] : []),
       ...(models.light === null ? [`model ${LIGHT_RANKER}: no version can serve`] : []),
     ];
-    return [...missing, ...models.problems, this.#problem, experiments.error].filter((one) => one !== null);
+    return [...missing, ...models.problems, this.#repeated.problem, experiments.error].filter(
+      (one) => one !== null,
+    );
   }
 
   status(): RolloutStatus {
@@ -151,30 +149,6 @@ export class ModelRollout implements ModelAdmin {
     }
     await this.check();
     return this.status();
-  }
-
-  #schedule(): void {
-    if (this.#closed) return;
-    this.#timer = setTimeout(() => void this.check().finally(() => this.#schedule()), this.#options.pollMs);
-    this.#timer.unref();
-  }
-
-  async #run(): Promise<void> {
-    do {
-      this.#again = false;
-      try {
-        await this.#step();
-        this.#problem = null;
-      } catch (error) {
-        this.#fail(error);
-      }
-    } while (this.#again && !this.#closed);
-  }
-
-  #fail(error: unknown): void {
-    const reason = messageOf(error);
-    if (reason !== this.#problem) this.#options.log('warn', { reason }, 'the models could not be checked');
-    this.#problem = reason;
   }
 
   async #step(): Promise<void> {
@@ -261,7 +235,7 @@ export class ModelRollout implements ModelAdmin {
         ? await promote(move, trial.version, { expected: trial, reason: 'every gate passed' })
         : await startTrial(move, trial.version, next.stage, next.share, trial);
     if (entry) this.#options.log('info', entry, 'a ranker moved on');
-    this.#again = true;
+    this.#repeated.again();
   }
 
   async #rollBack(version: string, { reason, gates }: Verdict, sinceMs?: number): Promise<void> {
@@ -273,7 +247,7 @@ export class ModelRollout implements ModelAdmin {
     this.#registry.markBad(version, reason ?? gate);
     metrics.rollbacks.inc({ reason: gate });
     this.#options.log('warn', { version, reason }, 'a ranker was rolled back');
-    this.#again = true;
+    this.#repeated.again();
     await rollBack({ modelsDir, name: MAIN_RANKER, by: 'auto' }, reason ?? gate, version, sinceMs);
   }
 
@@ -290,7 +264,7 @@ export class ModelRollout implements ModelAdmin {
       return;
     if (!(await checks.settled(MAIN_RANKER, newest))) return;
     if ((await registry.sound(MAIN_RANKER, newest, null)) === null) {
-      this.#again = true;
+      this.#repeated.again();
       return;
     }
     await startTrial({ modelsDir, name: MAIN_RANKER, by: 'auto' }, newest, 'shadow', 0, 'none');

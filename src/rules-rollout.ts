@@ -1,12 +1,13 @@
 // The life of the rules in this replica: a changed file goes on trial beside the rules in force, in the stages of a
 // ranker's canary, and on to everybody or back by its gates. What serves and what is refused is in the registry.
 import type { RulesAdmin } from './api/app-context.ts';
-import { FeedrankError, messageOf } from './errors.ts';
+import { FeedrankError } from './errors.ts';
 import { EvidenceFile } from './ranking/lifecycle/evidence-file.ts';
 import { judgeRules, type Verdict } from './ranking/lifecycle/gates.ts';
 import type { RolloutConfig } from './ranking/lifecycle/rollout-config.ts';
 import { NO_MODEL_STATE, type Trial } from './ranking/lifecycle/stage-file.ts';
 import { TrialEvidence } from './ranking/lifecycle/trial-evidence.ts';
+import { RepeatedCheck } from './repeated-check.ts';
 import {
   DEFAULT_RULES_VERSION,
   type RulesFile,
@@ -47,16 +48,17 @@ export class RulesRollout implements RulesAdmin {
   #seen: string | null = null;
   /** Rolled back here; the registry may not know yet. */
   readonly #bad = new Map<string, { sinceMs: number; reason: string }>();
-  #problem: string | null = null;
-  #timer: NodeJS.Timeout | undefined;
-  #checking: Promise<void> | undefined;
-  #again = false;
-  #closed = false;
+  readonly #repeated: RepeatedCheck;
 
   constructor(options: RulesRolloutOptions) {
     this.#options = options;
     this.#registry = new RulesRegistry(options.dataDir);
     this.#kept = new EvidenceFile(options.dataDir, options.log, 'rules-evidence.json');
+    this.#repeated = new RepeatedCheck({
+      step: () => this.#step(),
+      pollMs: options.pollMs,
+      onProblem: (reason) => options.log('warn', { reason }, 'the rules could not be checked'),
+    });
     options.metrics.watch(() => {
       const { serving, trial } = options.choices;
       const stages = [{ version: serving, stage: 'promoted' }];
@@ -70,33 +72,28 @@ export class RulesRollout implements RulesAdmin {
     await this.check();
     // A registry that cannot be read must not leave the service without rules.
     if (this.#held === null) await this.#serveWhatIsKnown();
-    this.#schedule();
+    this.#repeated.start();
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#timer);
     this.#options.file?.close();
-    await this.#checking;
+    await this.#repeated.close();
     await this.#kept.keep(this.#options.choices.trial, { now: true });
   }
 
   /** Looks at the file and the gates now; never rejects. */
   check(): Promise<void> {
-    if (this.#checking) this.#again = true;
-    this.#checking ??= this.#run().finally(() => {
-      this.#checking = undefined;
-    });
-    return this.#checking;
+    return this.#repeated.check();
   }
 
   /** What a ready check must name; empty = the file serves, or is on trial. */
   get problems(): string[] {
     const { file, choices, config } = this.#options;
+    const { problem } = this.#repeated;
     const version = file?.current.version ?? '';
     const refused = Object.hasOwn(this.#state.refused, version) ? this.#state.refused[version] : null;
     return [
-      this.#problem,
+      problem && `the rules could not be checked: ${problem}`,
       file?.error ?? null,
       refused && `rules ${version} were rolled back (${refused.reason}): ${choices.serving} serve`,
       longWait(choices.trial, config, Date.now()),
@@ -144,26 +141,6 @@ export class RulesRollout implements RulesAdmin {
     return this.status();
   }
 
-  #schedule(): void {
-    if (this.#closed) return;
-    this.#timer = setTimeout(() => void this.check().finally(() => this.#schedule()), this.#options.pollMs);
-    this.#timer.unref();
-  }
-
-  async #run(): Promise<void> {
-    do {
-      this.#again = false;
-      try {
-        await this.#step();
-        this.#problem = null;
-      } catch (error) {
-        const reason = `the rules could not be checked: ${messageOf(error)}`;
-        if (reason !== this.#problem) this.#options.log('warn', { reason }, 'rules');
-        this.#problem = reason;
-      }
-    } while (this.#again && !this.#closed);
-  }
-
   async #step(): Promise<void> {
     const { file, choices } = this.#options;
     if (file === null) return this.#hold(DEFAULT_RULES_VERSION, null);
@@ -209,7 +186,7 @@ export class RulesRollout implements RulesAdmin {
     if (bad?.sinceMs !== trial.sinceMs) return trial;
     // It could not be recorded when it was rolled back here.
     await this.#registry.rollBack(trial.version, 'auto', bad.reason, trial.sinceMs);
-    this.#again = true;
+    this.#repeated.again();
     return null;
   }
 
@@ -265,7 +242,7 @@ export class RulesRollout implements RulesAdmin {
         ? await this.#registry.promote(rules, 'auto', 'every gate passed', trial)
         : await this.#registry.startTrial(rules, next.share, trial);
     if (entry) this.#options.log('info', entry, 'rules moved on');
-    this.#again = true;
+    this.#repeated.again();
   }
 
   async #rollBack({ version, sinceMs }: Trial, { reason, gates }: Verdict): Promise<void> {
@@ -276,7 +253,7 @@ export class RulesRollout implements RulesAdmin {
     this.#bad.set(version, { sinceMs, reason: reason ?? gate });
     metrics.rollbacks.inc({ reason: gate });
     log('warn', { version, reason }, 'rules were rolled back');
-    this.#again = true;
+    this.#repeated.again();
     await this.#registry.rollBack(version, 'auto', reason ?? gate, sinceMs);
   }
 }
