@@ -79,6 +79,13 @@ const ODD = [
   'constructor',
 ];
 
+/** What a caller would send in a field, most of the time; null: nothing. A token cannot be made up. */
+const USUAL: Record<string, fc.Arbitrary<unknown> | null> = {
+  at: fc.integer({ min: Date.UTC(2026, 10, 1), max: Date.UTC(2026, 10, 24) }),
+  postId: fc.constantFrom('p1', 'p2', 'p3'),
+  token: null,
+};
+
 const oddText = fc.oneof(
   fc.constantFrom(...ODD),
   fc.string({ unit: 'binary', maxLength: 20 }),
@@ -145,7 +152,7 @@ function objectOf(schema: JsonSchema, strict: boolean): fc.Arbitrary<unknown> {
   const model = Object.fromEntries(
     Object.entries(properties).map(([name, property]) => [name, arbitraryOf(property, strict)]),
   );
-  const known = fc.record(model, { requiredKeys: required });
+  const known = mostlyUsual(fc.record(model, { requiredKeys: required }), properties, required);
   if (strict && additionalProperties !== undefined && typeof additionalProperties === 'object') {
     return fc.dictionary(fc.string({ maxLength: 8 }), arbitraryOf(additionalProperties, strict), {
       maxKeys: 3,
@@ -165,6 +172,23 @@ function objectOf(schema: JsonSchema, strict: boolean): fc.Arbitrary<unknown> {
     { weight: 1, arbitrary: lacking },
     { weight: 1, arbitrary: extra },
   );
+}
+
+function mostlyUsual(
+  known: fc.Arbitrary<unknown>,
+  properties: Record<string, JsonSchema>,
+  required: string[],
+): fc.Arbitrary<unknown> {
+  const names = Object.keys(properties).filter((name) => name in USUAL);
+  if (names.length === 0) return known;
+  const usual = names.map((name) => [name, USUAL[name] ?? fc.constant(undefined)] as const);
+  const replaced = fc
+    .tuple(known, fc.record(Object.fromEntries(usual)))
+    .map(([value, instead]) => ({ ...(value as object), ...instead }));
+  // Undefined leaves the field out, which a required one does not bear.
+  return names.some((name) => USUAL[name] === null && required.includes(name))
+    ? known
+    : fc.oneof({ weight: 3, arbitrary: replaced }, { weight: 1, arbitrary: known });
 }
 
 /** What goes into a URL or a header has no types. */
