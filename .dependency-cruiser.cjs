@@ -1,6 +1,6 @@
 // The rule of imports (ARCHITECTURE.md): kernel ← stages ← pipeline ← worker, pool ← api ← compose ← main.
 const kernel =
-  '^src/(contracts|vocabulary|hashing|post-record|post-text|errors|deadline|telemetry|tracing|logger|lru-map|cache-outcome|watched-file|resilience|admission)\\.ts$|^src/(resilience|contracts)/';
+  '^src/(contracts|vocabulary|hashing|post-record|post-text|errors|deadline|steady-clock|telemetry|tracing|logger|lru-map|cache-outcome|watched-file|resilience|admission)\\.ts$|^src/(resilience|contracts)/';
 const stages = '^src/(candidates|features|ranking|rerank)/';
 
 module.exports = {

@@ -57,6 +57,7 @@ const HELP = `usage: npm run bench -- ${[...NAMES, 'gpu', ...Object.keys(LIVE)].
   --out DIR           profile: where the files go (default .cache/bench/profile)
   --label TEXT        profile: heading on the page, such as before
   --graph             scale: with the graph, which takes minutes a million
+  --index DIR         scale: one more row, of an index that was built of real posts (DATA_DIR/index)
   --from FILE,FILE    page: JSON of earlier runs
   --price-per-core-hour P  of the page's costs (default 0.04)
   --price-per-gib-hour P   (default 0.005)
@@ -146,6 +147,7 @@ async function main(): Promise<void> {
       out: { type: 'string', default: '.cache/bench/profile' },
       label: { type: 'string' },
       graph: { type: 'boolean', default: false },
+      index: { type: 'string' },
       from: { type: 'string' },
       'price-per-core-hour': { type: 'string', default: '0.04' },
       'price-per-gib-hour': { type: 'string', default: '0.005' },
@@ -205,7 +207,8 @@ async function main(): Promise<void> {
     feeds: names.includes('feed') ? await benchFeed(plan) : [],
   };
   if (name === 'page') report = mergeReports(earlier);
-  if (name === 'scale') report.scale = await benchScale({ sizes, seed, graph: values.graph });
+  if (name === 'scale')
+    report.scale = await benchScale({ sizes, seed, graph: values.graph, index: values.index });
   if (name === 'capacity') {
     report.capacity = [];
     const seconds = whole('--seconds', values.seconds ?? '10', 1, 60);

@@ -33,7 +33,8 @@ in a folder of its own and compares what was sent with what is stored and counte
   --format globo   the only one
   --speed X        times real time (default 60: some 150 clicks a second)
   --duration S     seconds (default 60, at most 7200)
-  --feeds N        feeds read a second (default 10)
+  --feeds N        feeds read a second (default 10; of a soak 30, so that a replica's heap was collected many times, and
+                   is as large as it will be, before the half in which growth is judged)
   --url URL        a service that runs, in place of an own one: sent and accepted are compared, nothing else
   --html FILE      the report as a page
 
@@ -81,7 +82,7 @@ export const replayCommand: Command = {
     if (wrong) throw new UsageError(`--${wrong} ${flags.soak ? 'is not for a soak' : 'needs --soak'}`);
     if (flags.format !== 'globo') throw new UsageError(`--format must be globo, not "${flags.format}"`);
     const speed = integerFlag(flags, 'speed', 60, 1, 100_000);
-    const feedsPerSecond = integerFlag(flags, 'feeds', 10, 1, 10_000);
+    const feedsPerSecond = integerFlag(flags, 'feeds', flags.soak ? 30 : 10, 1, 10_000);
     return flags.soak ? runSoak(flags, speed, feedsPerSecond) : replayOnce(flags, speed, feedsPerSecond);
   },
 };

@@ -11,6 +11,8 @@ import { GenerationView } from './catalogue-view.ts';
 import { ColdStart } from './cold-start.ts';
 import { openCaches } from './composition/caches.ts';
 import { openDevice } from './composition/device.ts';
+import { openFeedJobs } from './composition/feed-jobs.ts';
+import { composeIndexLifeCycle } from './composition/index-life-cycle.ts';
 import { openLiveData } from './composition/live-data.ts';
 import { composeModelLifeCycle } from './composition/model-life-cycle.ts';
 import { openOperations } from './composition/operations.ts';
@@ -115,22 +117,16 @@ async function compose(
   resilience.watchPool(pool);
   closers.push(() => pool.close());
 
-  const rules = composeRules(config, {
-    pool,
-    registry: telemetry.registry,
-    logger,
-    find: (postId) => catalogue.find(postId),
-  });
+  const { registry } = telemetry;
+  const parts = { pool, registry, logger, find: (postId: string) => catalogue.find(postId) };
+  const rules = composeRules(config, parts);
   closers.push(() => rules.rollout.close());
   await rules.rollout.open();
 
   const { models, choices, rollout } = composeModelLifeCycle(config, {
-    pool,
+    ...parts,
     device,
     weights,
-    registry: telemetry.registry,
-    logger,
-    find: (postId) => catalogue.find(postId),
     refusals: () => [
       ...(generations.refused ? [{ kind: 'index' as const, name: 'index', ...generations.refused }] : []),
       ...rules.refusals(),
@@ -139,6 +135,7 @@ async function compose(
   await rollout.open();
   closers.push(() => rollout.close());
 
+  const indexes = composeIndexLifeCycle(config, parts);
   const embedder = new UserEmbedder({
     state: state.direct,
     tower,
@@ -149,6 +146,7 @@ async function compose(
   const listeners = new Set<(change: Change) => void>([
     (change) => choices.onChange(change),
     (change) => rules.choices.onChange(change),
+    (change) => indexes.choices.onChange(change),
     caches.onChange,
   ]);
   const applier = new Applier({
@@ -172,6 +170,7 @@ async function compose(
     pool,
     changesPollMs: config.CHANGES_POLL_MS,
     indexPollMs: config.INDEX_POLL_MS,
+    policy: indexes.rollout,
     onApplied: (kinds) => {
       for (const kind of kinds) telemetry.changesApplied.inc({ kind });
     },
@@ -222,6 +221,7 @@ async function compose(
     models: choices,
     cache: caches.slates,
     rules: rules.choices,
+    indexes: indexes.choices,
     recall: new LiveRecall({ pool, share: config.RECALL_SHARE, recall: telemetry.liveRecall }),
     candidates: config.CANDIDATES,
     featureLogShare: config.FEATURE_LOG_SHARE,
@@ -240,6 +240,7 @@ async function compose(
         () => resilience.problems(),
         () => device.problems(),
         () => rules.rollout.problems,
+        () => indexes.rollout?.problems ?? [],
         () => [embeds.trouble],
       ],
       changesLateMs: config.CHANGES_LAG_ALERT_MS,
@@ -268,10 +269,12 @@ async function compose(
     onServed: (record) => {
       choices.served(record);
       rules.choices.served(record);
+      indexes.choices.served(record);
     },
     admission,
     auth: operations.auth,
     limitCounter: operations.limitCounter,
+    feedJobs: openFeedJobs(config, sql, telemetry.registry, logger),
     draining: operations.draining,
   };
   telemetry.watchReadiness(health);

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { authProblems } from './auth-settings.ts';
 import { areProxyRanges } from './proxy-ranges.ts';
 import { redisNodes, redisProblems, redisTarget } from './redis-settings.ts';
+import { webhookProblems } from './webhook-settings.ts';
 
 const flag = (fallback: 'true' | 'false') =>
   z
@@ -17,6 +18,7 @@ const nodeList = () =>
     .string()
     .refine((text) => redisNodes(text) !== null, 'must be host:port,host:port')
     .optional();
+const optionalText = () => z.string().min(1).optional();
 const optionalUrl = (protocols: RegExp) => z.url({ protocol: protocols }).optional();
 
 export const configSchema = z.object({
@@ -34,7 +36,7 @@ export const configSchema = z.object({
     .enum(['auto', 'manual'])
     .optional()
     .describe(
-      '`auto`: a new ranker goes through shadow and canaries to promotion by itself; `manual`: an operator moves it. A changed rules file: `auto` tries it on a share of the users, `manual` takes it over at once. Absent: auto in production.',
+      '`auto`: a new ranker goes through shadow and canaries to promotion by itself; `manual`: an operator moves it. A changed rules file or a new index: `auto` tries it on a share of the users, `manual` takes it over at once. Absent: auto in production.',
     ),
   ROLLOUT_FILE: z
     .string()
@@ -151,6 +153,11 @@ export const configSchema = z.object({
   INDEX_POLL_MS: integer(100, 3_600_000)
     .default(2000)
     .describe('How often a new published index is looked for.'),
+  INDEX_CANARY_MAX_MB: integer(0, 10_000_000)
+    .default(8192)
+    .describe(
+      'Size of an index up to which a new one is tried beside the one that serves where MODEL_ROLLOUT is auto; a larger one serves at once, on probation. 0 = every one.',
+    ),
   CHANGES_POLL_MS: integer(10, 60_000).default(200).describe('How often committed changes are read.'),
   CHANGES_LAG_ALERT_MS: integer(100, 3_600_000)
     .default(10_000)
@@ -231,6 +238,24 @@ export const configSchema = z.object({
     .refine(areProxyRanges, 'must be comma-separated addresses or CIDR ranges, and not all addresses')
     .optional()
     .describe('Comma-separated address ranges of trusted proxies.'),
+  PUBLIC_URL: optionalUrl(/^https?$/).describe(
+    'Where clients reach the service: begins the links in answers and webhooks of feed jobs. Absent: paths alone.',
+  ),
+  FEED_JOB_PAGES: integer(0, 64)
+    .default(1)
+    .describe('Pages of feed jobs that a replica computes at once, when readers leave room; 0 = none.'),
+  FEED_JOBS_OPEN: integer(1, 1000)
+    .default(10)
+    .describe('Feed jobs of one key that have not ended; ten times as many are kept in all.'),
+  FEED_JOBS_KEPT_MS: integer(60_000, 7 * 86_400_000)
+    .default(86_400_000)
+    .describe('Time a feed job may take, and for which it is kept with its results when it has ended.'),
+  WEBHOOK_HOSTS: optionalText().describe(
+    'Where webhooks may go: names, `*.name`, `host:port`; also addresses and CIDR ranges of private networks they may lead to. Absent: none are sent.',
+  ),
+  WEBHOOK_SECRET: optionalText().describe(
+    'Signs webhooks: `whsec_<base64 of 24 to 64 bytes>`; while it changes, both, with a space.',
+  ),
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')
@@ -260,7 +285,7 @@ export function readConfig(environment: Record<string, string | undefined> = pro
     throw new Error(`bad configuration\n  ${lines.join('\n  ')}`);
   }
   const config = parsed.data;
-  const problems = [...authProblems(config), ...redisProblems(config)];
+  const problems = [...authProblems(config), ...redisProblems(config), ...webhookProblems(config)];
   if (config.PROFILE === 'production') {
     const missing = (['DATABASE_URL', 'REDIS_URL', 'CURSOR_SECRET'] as const).filter((key) =>
       key === 'REDIS_URL' ? !redisTarget(config) : !config[key],

@@ -1,8 +1,9 @@
 // One deadline a request, made at the door and handed down to every call.
 import { FeedrankError } from './errors.ts';
+import { steadyNow } from './steady-clock.ts';
 
 export interface Deadline {
-  /** Unix milliseconds. */
+  /** On steady-clock.ts's clock: Unix milliseconds, but for corrections since the process began. */
   readonly atMs: number;
   /** Milliseconds left, never negative. */
   remainingMs(): number;
@@ -10,11 +11,11 @@ export interface Deadline {
   within(ms: number): Deadline;
 }
 
-export function deadlineIn(ms: number, now: () => number = Date.now): Deadline {
+export function deadlineIn(ms: number, now: () => number = steadyNow): Deadline {
   return deadlineAt(now() + ms, now);
 }
 
-export function deadlineAt(atMs: number, now: () => number = Date.now): Deadline {
+export function deadlineAt(atMs: number, now: () => number = steadyNow): Deadline {
   return {
     atMs,
     remainingMs: () => Math.max(0, atMs - now()),
@@ -23,17 +24,22 @@ export function deadlineAt(atMs: number, now: () => number = Date.now): Deadline
 }
 
 /** Rejects with code `timeout` when `work` has not settled by the deadline; `work` itself goes on. */
-export async function raceDeadline<T>(work: Promise<T>, deadline: Deadline, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
+export function raceDeadline<T>(work: Promise<T>, deadline: Deadline, what: string): Promise<T> {
+  // One promise: each call to a store is raced several times over, and Promise.race would make five.
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
       () => reject(new FeedrankError('timeout', `${what} did not answer within its time`)),
       deadline.remainingMs(),
     );
+    work.then(
+      (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      (error) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
   });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -3,6 +3,7 @@
 import type { Change, FeedAnswer, FeedQuery, RankerChoice, ServingRecord } from './contracts.ts';
 import { FeedrankError, messageOf } from './errors.ts';
 import type { ExperimentsFile } from './experiments-file.ts';
+import { LightChoices } from './light-choice.ts';
 import type { WorkerPool } from './pool.ts';
 import type { ArmEvidence } from './ranking/lifecycle/arm-evidence.ts';
 import { type Arm, armOf } from './ranking/lifecycle/rollout-config.ts';
@@ -16,6 +17,8 @@ import type { ShadowJob } from './worker.ts';
 
 export interface ModelChoice extends RankerChoice {
   group: TrialGroup | null;
+  /** The user's group in a trial of the light ranker. */
+  lightGroup: TrialGroup | null;
   /** Must be called when the request is over: the version stays open until then. */
   done(): void;
 }
@@ -49,9 +52,12 @@ export class ModelChoices {
   /** Set by the coordinator: the trial that is on, and the version that was promoted a short time ago. */
   trial: TrialEvidence | null = null;
   probation: { version: string; evidence: ArmEvidence } | null = null;
+  /** The same of the light ranker, once it is open in every worker. */
+  readonly light: LightChoices;
 
   constructor(options: ModelChoicesOptions) {
     this.#options = options;
+    this.light = new LightChoices(options.authorOf);
   }
 
   /**
@@ -78,6 +84,7 @@ export class ModelChoices {
     }
     return {
       ...choice,
+      ...this.light.choose(userId),
       group: this.#counts(group, choice.version) ? group : null,
       done: models.use(choice.version),
     };
@@ -87,6 +94,7 @@ export class ModelChoices {
     const arm = choice.arm ?? (choice.group === 'control' ? 'control' : 'default');
     this.#options.metrics.slates.inc({ arm, model: answer.model.split('+')[0] });
     if (choice.group) this.trial?.answered(choice.group, answer);
+    this.light.answered(choice.lightGroup, answer);
     const onProbation = this.probation?.version === choice.version;
     if (onProbation) this.probation?.evidence.answered(answer);
     const failed = answer.degraded.includes('ranker_failed') || answer.degraded.includes('ranker_missing');
@@ -96,17 +104,19 @@ export class ModelChoices {
   /** Scores a sampled request by the trial too, after its answer and only on a worker that has nothing to do. */
   shadow(generation: string, query: FeedQuery): void {
     const { models, pool, metrics } = this.#options;
-    const evidence = this.trial;
     const { serving } = models;
-    if (!evidence?.samples(query.requestId) || serving === null || !models.isOpen(evidence.trial.version))
-      return;
-    const job: ShadowJob = { generation, query, serving, trial: evidence.trial.version };
+    if (serving === null) return;
+    const isMain = this.trial !== null && models.isOpen(this.trial.trial.version);
+    const evidence = isMain ? this.trial : this.light.trial;
+    if (!evidence?.samples(query.requestId)) return;
+    const of = isMain ? 'main' : 'light';
+    const job: ShadowJob = { generation, query, serving, trial: evidence.trial.version, of };
     const work = this.#shadowing ? null : pool.background('shadow', job);
     if (work === null) {
       metrics.shadow.inc({ outcome: 'skipped' });
       return;
     }
-    const done = [models.use(serving), models.use(job.trial)];
+    const done = [models.use(serving), ...(isMain ? [models.use(job.trial)] : [])];
     this.#shadowing = true;
     work
       .then(
@@ -129,12 +139,9 @@ export class ModelChoices {
   }
 
   /** A page as it was delivered. */
-  served({
-    requestId,
-    userId,
-    model,
-    posts,
-  }: Pick<ServingRecord, 'requestId' | 'userId' | 'model' | 'posts'>): void {
+  served(record: Pick<ServingRecord, 'requestId' | 'userId' | 'model' | 'posts'>): void {
+    const { requestId, userId, model, posts } = record;
+    this.light.served(record);
     const made = MODEL.exec(model);
     const group = this.trial?.groupOf(userId) ?? null;
     // Pages cut from a slate of before this stage are nobody's evidence.

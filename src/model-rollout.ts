@@ -1,11 +1,14 @@
 // The life of a ranker in this replica: watches the registry, has new versions checked, opens them in the workers, and
 // moves a trial on or back by its gates. The state is in the registry, so replicas that share it agree.
+import { join } from 'node:path';
 import type { ModelAdmin } from './api/app-context.ts';
 import { FeedrankError } from './errors.ts';
 import type { ExperimentsFile } from './experiments-file.ts';
+import { INDEX } from './index-registry.ts';
+import { LightRollout } from './light-rollout.ts';
 import type { ModelChoices } from './model-choice.ts';
 import { ArmEvidence } from './ranking/lifecycle/arm-evidence.ts';
-import { EvidenceFile } from './ranking/lifecycle/evidence-file.ts';
+import { EvidenceFolder } from './ranking/lifecycle/evidence-folder.ts';
 import { judgeProbation, type Verdict } from './ranking/lifecycle/gates.ts';
 import type { RolloutConfig } from './ranking/lifecycle/rollout-config.ts';
 import { promote, rollBack, startTrial } from './ranking/lifecycle/stage-changes.ts';
@@ -34,13 +37,22 @@ export interface ModelRolloutOptions extends RegistryViewOptions {
 export class ModelRollout implements ModelAdmin {
   readonly #options: ModelRolloutOptions;
   readonly #registry: RegistryView;
-  readonly #kept: EvidenceFile;
+  readonly #light: LightRollout;
+  readonly #kept: EvidenceFolder;
   readonly #repeated: RepeatedCheck;
 
   constructor(options: ModelRolloutOptions) {
     this.#options = options;
     this.#registry = new RegistryView(options);
-    this.#kept = new EvidenceFile(options.dataDir, options.log);
+    this.#light = new LightRollout(
+      {
+        ...options,
+        choices: options.choices.light,
+        onRollback: (gate) => options.metrics.rollbacks.inc({ reason: gate }),
+      },
+      this.#registry,
+    );
+    this.#kept = new EvidenceFolder(options.modelsDir, MAIN_RANKER, options.log);
     this.#repeated = new RepeatedCheck({
       step: () => this.#step(),
       pollMs: options.pollMs,
@@ -48,9 +60,17 @@ export class ModelRollout implements ModelAdmin {
     });
     options.metrics.watch(() => {
       const { choices, models } = options;
-      const gates = choices.trial?.figures().verdict.gates ?? [];
-      const trial = choices.trial ? `${MAIN_RANKER}@${choices.trial.trial.version}` : '';
-      return { models: stagedModels(models, choices.trial?.trial ?? null), trial, gates };
+      const trials = [
+        { name: MAIN_RANKER, evidence: choices.trial },
+        { name: LIGHT_RANKER, evidence: choices.light.trial },
+      ].flatMap(({ name, evidence }) => (evidence ? [{ name, evidence }] : []));
+      return {
+        models: stagedModels(models, choices.trial?.trial ?? null, choices.light.trial?.trial ?? null),
+        trials: trials.map(({ name, evidence }) => ({
+          model: `${name}@${evidence.trial.version}`,
+          gates: evidence.figures().verdict.gates,
+        })),
+      };
     });
   }
 
@@ -86,12 +106,18 @@ export class ModelRollout implements ModelAdmin {
 
   async close(): Promise<void> {
     await this.#repeated.close();
-    await this.#kept.keep(this.#options.choices.trial, { now: true });
+    await this.#light.close();
+    await this.shareEvidence();
   }
 
   /** Looks at the registry and the gates now; never rejects. */
   check(): Promise<void> {
     return this.#repeated.check();
+  }
+
+  /** Writes what this replica saw of the trial for the others now, and reads theirs; by the clock it is every 30 s. */
+  async shareEvidence(): Promise<void> {
+    await this.#kept.keep(this.#options.choices.trial, { now: true });
   }
 
   /** What a ready check must name; empty = the promoted models serve as configured. */
@@ -113,6 +139,7 @@ export class ModelRollout implements ModelAdmin {
       mode,
       models,
       trial: choices.trial,
+      lightTrial: choices.light.trial,
       state,
       versions,
       bad,
@@ -123,7 +150,7 @@ export class ModelRollout implements ModelAdmin {
 
   history(limit: number): Promise<HistoryEntry[]> {
     const { modelsDir, dataDir } = this.#options;
-    return readHistory([modelsDir, dataDir, rulesFolder(dataDir)], limit);
+    return readHistory([modelsDir, dataDir, rulesFolder(dataDir), join(dataDir, INDEX)], limit);
   }
 
   /**
@@ -169,11 +196,7 @@ export class ModelRollout implements ModelAdmin {
       await registry.targetOf(MAIN_RANKER, models.serving),
       models.serving,
     );
-    const light = await registry.sound(
-      LIGHT_RANKER,
-      await registry.targetOf(LIGHT_RANKER, models.light),
-      models.light,
-    );
+    const { light, lightTrial } = await this.#light.plan();
     const trial = await registry.activeTrial(serving);
     const arms = (experiments.current?.arms ?? []).flatMap(({ ranker }) =>
       ranker === undefined ? [] : [ranker],
@@ -186,15 +209,14 @@ export class ModelRollout implements ModelAdmin {
     if (serving !== null) others.delete(serving);
     const before = models.serving;
     if (trial === null || choices.trial?.trial.version !== trial.version) choices.trial = null;
-    if (models.serving !== serving || models.light !== light || !models.holds([...others])) {
-      for (const one of await models.apply({ serving, light, others: [...others] }))
-        await registry.refuse(one);
-    }
+    const plan = { serving, light, lightTrial, others: [...others] };
+    if (!models.holds(plan)) for (const one of await models.apply(plan)) await registry.refuse(one);
     if (models.serving !== before) {
       this.#options.log('info', { serving: models.serving, before }, 'another ranker serves');
     }
     await this.#watch(trial);
     await this.#judge();
+    if (await this.#light.look()) this.#repeated.again();
     await this.#kept.keep(choices.trial);
   }
 
@@ -203,7 +225,7 @@ export class ModelRollout implements ModelAdmin {
     const { choices, models, config } = this.#options;
     if (trial === null || !models.isOpen(trial.version)) choices.trial = null;
     else if (JSON.stringify(choices.trial?.trial) !== JSON.stringify(trial)) {
-      choices.trial = await this.#kept.restored(new TrialEvidence(MAIN_RANKER, trial, config));
+      choices.trial = await this.#kept.joined(new TrialEvidence(MAIN_RANKER, trial, config));
       this.#options.log('info', trial, 'a ranker is on trial');
     }
     const { promotedAtMs, previous } = this.#registry.state;

@@ -18,6 +18,15 @@ export function packUser(
   const edges = state?.edges ?? [];
   const user = state?.user ?? null;
   const self = hash64(userId);
+  const historyTopics = new Uint32Array(history.length);
+  const historyTypes = new Uint8Array(history.length);
+  const historyAtMs = new Float64Array(history.length);
+  for (let i = 0; i < history.length; i++) {
+    const entry = history[i];
+    historyTopics[i] = entry.topic;
+    historyTypes[i] = engagementCode(entry.type, entry.dwellMs);
+    historyAtMs[i] = entry.at;
+  }
   return {
     userLo: self.lo,
     userHi: self.hi,
@@ -25,9 +34,9 @@ export function packUser(
     embeddingKind,
     historyKeys: packHashes(history.map((entry) => entry.postId)),
     historyAuthors: packHashes(history.map((entry) => entry.authorId)),
-    historyTopics: Uint32Array.from(history, (entry) => entry.topic),
-    historyTypes: Uint8Array.from(history, (entry) => engagementCode(entry.type, entry.dwellMs)),
-    historyAtMs: Float64Array.from(history, (entry) => entry.at),
+    historyTopics,
+    historyTypes,
+    historyAtMs,
     seen: state?.seen ?? new Uint32Array(0),
     follows: packHashes(targets(edges, 'follow')),
     blockedAuthors: packHashes(targets(edges, 'block')),
@@ -42,5 +51,7 @@ export function packUser(
 }
 
 function targets(edges: readonly Edge[], kind: EdgeKind): string[] {
-  return edges.filter((edge) => edge.kind === kind).map((edge) => edge.target);
+  const found: string[] = [];
+  for (const edge of edges) if (edge.kind === kind) found.push(edge.target);
+  return found;
 }

@@ -2,22 +2,23 @@
 // before it starts; same query, generation, rules and seed give the same slate.
 import type { Retriever } from './candidates/retrieve.ts';
 import type {
+  CandidateSet,
   Catalogue,
   FeedAnswer,
   FeedQuery,
   PostExplanation,
   RankedSet,
   SlateEntry,
-  SlatePost,
   Stage,
 } from './contracts.ts';
 import { featureRecord } from './feature-record.ts';
+import { AnswerColumns, type PackedAnswer, unpackAnswer } from './packed-answer.ts';
 import type { RankerLadder } from './ranking/ranker-ladder.ts';
 import type { ValueModel } from './ranking/value-model.ts';
 import { rerank } from './rerank/rerank.ts';
 import type { RulesConfig } from './rerank/rules-config.ts';
 import { explorationRecord } from './rerank/sampled-order.ts';
-import { HEADS, type Head, SOURCES } from './vocabulary.ts';
+import { HEADS, SOURCES } from './vocabulary.ts';
 
 /** What a request runs on; a generation's parts with the rules of the moment. */
 export interface PipelineParts {
@@ -36,11 +37,13 @@ export interface PipelineParts {
 /** Time left to re-ranking, presentation and the way back (bench feed: about 2 ms, with room for a busy core). */
 const AFTER_RANKING_MS = 10;
 
-/** Copied for each post: objects of one shape, made faster than from entries. */
-const NO_PROBABILITIES = Object.fromEntries(HEADS.map((head) => [head, 0])) as Record<Head, number>;
-
 /** Runs one request to its end. A stage that fails falls down its own ladder and is named in `degraded`. */
 export async function runPipeline(query: FeedQuery, parts: PipelineParts): Promise<FeedAnswer> {
+  return unpackAnswer(await runPacked(query, parts));
+}
+
+/** The same, its answer as it crosses to the main thread. */
+export async function runPacked(query: FeedQuery, parts: PipelineParts): Promise<PackedAnswer> {
   const { catalogue, retriever, ladder, value, rules } = parts;
   const retrieved = retriever.retrieve(query, catalogue, parts.pinned);
   const { candidates } = retrieved;
@@ -52,7 +55,7 @@ export async function runPipeline(query: FeedQuery, parts: PipelineParts): Promi
   const { slate, sampled } = rerank({ ranked, candidates, catalogue, query, rules });
   const presentedAt = performance.now();
 
-  const posts = slate.map((entry) => present(entry, ranked, query, retrieved.candidates, parts));
+  const columns = present(slate, ranked, candidates, query, parts);
   const exploration = sampled && explorationRecord(sampled, ranked, value.weights, catalogue);
   const stageMs: Partial<Record<Stage, number>> = {
     retrieve: retrieved.retrieveMs,
@@ -63,13 +66,12 @@ export async function runPipeline(query: FeedQuery, parts: PipelineParts): Promi
     rerank: presentedAt - rerankedAt,
     present: performance.now() - presentedAt,
   };
-  return {
+  return columns.packed({
     requestId: query.requestId,
     generation: catalogue.generation,
     model: ranked.model,
     rules: parts.rulesVersion,
     search: parts.search,
-    posts,
     degraded: [...retrieved.degraded, ...degraded],
     failures: [...retrieved.failures.map(({ source, message }) => `${source}: ${message}`), ...errors],
     stageMs,
@@ -86,38 +88,31 @@ export async function runPipeline(query: FeedQuery, parts: PipelineParts): Promi
           dropped: retrieved.removed.map(({ row, reason }) => ({ postId: catalogue.keyOf(row), reason })),
         }
       : {}),
-  };
+  });
 }
 
 function present(
-  entry: SlateEntry,
+  slate: readonly SlateEntry[],
   ranked: RankedSet,
+  candidates: CandidateSet,
   query: FeedQuery,
-  candidates: { similarity: Float32Array; sources: Uint8Array; sourceRanks: Uint16Array },
   parts: PipelineParts,
-): SlatePost {
-  const candidate = ranked.candidate[entry.ranked];
-  const bits = candidates.sources[candidate];
-  const probabilities = probabilitiesOf(ranked, entry.ranked);
-  return {
-    postId: parts.catalogue.keyOf(entry.row),
-    score: entry.score,
-    propensity: entry.propensity,
-    similarity: candidates.similarity[candidate],
-    sources: SOURCES.filter((_, i) => bits & (1 << i)),
-    probabilities,
-    ...(query.explain > 0
-      ? { explain: explain(entry, candidate, ranked, candidates.sourceRanks, parts) }
-      : {}),
-  };
-}
-
-function probabilitiesOf(ranked: RankedSet, at: number): Record<Head, number> | null {
-  if (ranked.probabilities === null) return null;
-  const from = at * HEADS.length;
-  const values = { ...NO_PROBABILITIES };
-  for (let i = 0; i < HEADS.length; i++) values[HEADS[i]] = ranked.probabilities[from + i];
-  return values;
+): AnswerColumns {
+  const { probabilities } = ranked;
+  const explained = query.explain > 0;
+  const columns = new AnswerColumns(slate.length, probabilities !== null, explained);
+  for (const entry of slate) {
+    const candidate = ranked.candidate[entry.ranked];
+    const post = {
+      postId: parts.catalogue.keyOf(entry.row),
+      score: entry.score,
+      propensity: entry.propensity,
+      similarity: candidates.similarity[candidate],
+      explain: explained ? explain(entry, candidate, ranked, candidates.sourceRanks, parts) : undefined,
+    };
+    columns.add(post, candidates.sources[candidate], probabilities, entry.ranked * HEADS.length);
+  }
+  return columns;
 }
 
 function explain(

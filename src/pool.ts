@@ -6,6 +6,7 @@ import { FeedrankError } from './errors.ts';
 import type { Member, PoolResponse, PoolWorker, WorkerPoolOptions } from './pool-protocol.ts';
 import { type Job, JobQueue } from './resilience/job-queue.ts';
 import { RespawnBackoff } from './resilience/respawn-backoff.ts';
+import { steadyNow } from './steady-clock.ts';
 
 export type { PoolRequest, PoolResponse, PoolWorker } from './pool-protocol.ts';
 
@@ -111,7 +112,7 @@ export class WorkerPool {
       if (signal?.aborted) return reject(notWanted());
       if (this.#closing) return reject(new FeedrankError('unavailable', 'the feed workers are closing'));
       const job: Job = { kind, payload, deadlineAtMs, priority, resolve, reject, timer: undefined };
-      const leftMs = deadlineAtMs - Date.now();
+      const leftMs = deadlineAtMs - steadyNow();
       if (leftMs <= 0) return reject(new FeedrankError('timeout', 'no time is left for the feed workers'));
       const idle = this.#members.find(({ state, busy }) => state === 'serving' && busy === undefined);
       if (idle) return this.#start(idle, job);
@@ -140,7 +141,7 @@ export class WorkerPool {
     member.busy = job;
     member.startedAtMs = performance.now();
     const hangMs = this.#options.hangMs ?? 1000;
-    const left = Math.max(0, job.deadlineAtMs - Date.now());
+    const left = Math.max(0, job.deadlineAtMs - steadyNow());
     job.timer = setTimeout(() => {
       job.reject(new FeedrankError('timeout', 'the feed worker did not answer in time'));
       job.timer = setTimeout(() => this.#lose(member), hangMs);

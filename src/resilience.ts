@@ -9,11 +9,12 @@ import {
   handleWhen,
   retry,
 } from 'cockatiel';
-import { type Deadline, raceDeadline } from './deadline.ts';
+import { type Deadline, deadlineIn, raceDeadline } from './deadline.ts';
 import { FeedrankError } from './errors.ts';
 import { Breaker, type BreakerState } from './resilience/breaker.ts';
 import { LoopStalls } from './resilience/loop-stalls.ts';
 import { RetryBudget } from './resilience/retry-budget.ts';
+import { steadyNow } from './steady-clock.ts';
 
 /** Kinds of work that must not take each other's places at a dependency. */
 export type Lane = 'feed' | 'ingestion' | 'admin' | 'offline';
@@ -54,6 +55,9 @@ const RETRY_NEEDS_MS = 20;
 const FAIR_MS = 20;
 /** A timer this late tells of a busy event loop, not of the dependency: its answer may lie unread in the socket. */
 const STALLED_MS = 25;
+
+/** A timer may fire a moment before the time that it was set for. */
+const PASSED = deadlineIn(0);
 
 export class Policy {
   readonly dependency: string;
@@ -142,11 +146,14 @@ export class Policy {
   async #inLane<T>(name: Lane, deadline: Deadline, work: () => Promise<T>): Promise<T> {
     const lane = this.#lanes[name];
     const waits = lane.executionSlots === 0;
-    const run = lane.execute(() => this.#guard(name, deadline, work));
+    let isLate = false;
+    const run = lane.execute(() => this.#guard(name, isLate ? PASSED : deadline, work));
     if (!waits) return run;
     // What waits past its deadline is answered for here, and finds no time left when its turn comes.
     run.catch(() => {});
-    return raceDeadline(run, deadline, this.dependency);
+    return raceDeadline(run, deadline, this.dependency).finally(() => {
+      isLate = true;
+    });
   }
 
   #guard<T>(lane: Lane, deadline: Deadline, work: () => Promise<T>): Promise<T> {
@@ -236,5 +243,5 @@ function isLate(error: unknown): boolean {
 }
 
 function lateBy(deadline: Deadline): number {
-  return Date.now() - deadline.atMs;
+  return steadyNow() - deadline.atMs;
 }

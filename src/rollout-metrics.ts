@@ -14,7 +14,9 @@ export interface RolloutMetrics {
   rollbacks: Counter<'reason'>;
   refusals: Counter<'kind'>;
   /** Names where stages and gates are read when metrics are asked for. */
-  watch(read: () => { models: StagedModel[]; trial: string; gates: readonly GateResult[] }): void;
+  watch(
+    read: () => { models: StagedModel[]; trials: { model: string; gates: readonly GateResult[] }[] },
+  ): void;
 }
 
 export function createRolloutMetrics(registry: Registry): RolloutMetrics {
@@ -66,8 +68,8 @@ function watch(registers: Registry[], read: Parameters<RolloutMetrics['watch']>[
     registers,
     collect() {
       gate.reset();
-      const { trial, gates } = read();
-      for (const one of gates) gate.set({ model: trial, gate: one.gate }, one.value);
+      for (const { model, gates } of read().trials)
+        for (const one of gates) gate.set({ model, gate: one.gate }, one.value);
     },
   });
   const failed: Gauge<'model' | 'gate'> = new Gauge({
@@ -77,8 +79,8 @@ function watch(registers: Registry[], read: Parameters<RolloutMetrics['watch']>[
     registers,
     collect() {
       failed.reset();
-      const { trial, gates } = read();
-      for (const one of gates) failed.set({ model: trial, gate: one.gate }, one.status === 'fail' ? 1 : 0);
+      for (const { model, gates } of read().trials)
+        for (const one of gates) failed.set({ model, gate: one.gate }, one.status === 'fail' ? 1 : 0);
     },
   });
   const correlation = new Gauge({
@@ -88,9 +90,10 @@ function watch(registers: Registry[], read: Parameters<RolloutMetrics['watch']>[
     registers,
     collect() {
       correlation.reset();
-      const { trial, gates } = read();
-      const found = gates.find((one) => one.gate === 'rank_correlation' && one.status !== 'waiting');
-      if (found) correlation.set({ model: trial }, found.value);
+      for (const { model, gates } of read().trials) {
+        const found = gates.find((one) => one.gate === 'rank_correlation' && one.status !== 'waiting');
+        if (found) correlation.set({ model }, found.value);
+      }
     },
   });
 }

@@ -16,6 +16,8 @@ export interface RolloutStatus {
   previous: string | null;
   /** What this replica saw of it since its stage began, and what comes when every gate passes. */
   trial: (Trial & TrialFigures & { next: string }) | null;
+  /** The same of the light ranker. */
+  lightTrial: RolloutStatus['trial'];
   /** Versions of the ranker that neither serve nor are on trial, and why one was refused. */
   versions: { version: string; refused: string | null }[];
   experiments: {
@@ -29,6 +31,7 @@ export interface StatusParts {
   mode: RolloutMode;
   models: Pick<ServingModels, 'serving' | 'light' | 'isOpen'>;
   trial: TrialEvidence | null;
+  lightTrial: TrialEvidence | null;
   state: ModelState;
   versions: readonly string[];
   bad: ReadonlyMap<string, { reason: string }>;
@@ -37,17 +40,13 @@ export interface StatusParts {
 }
 
 export function rolloutStatus(parts: StatusParts): RolloutStatus {
-  const { mode, models, trial, state, versions, bad, experiments, problems } = parts;
-  const next = trial?.next();
+  const { mode, models, trial, lightTrial, state, versions, bad, experiments, problems } = parts;
   return {
     mode,
     serving: { ranker: models.serving, light: models.light },
     previous: state.previous,
-    trial: trial && {
-      ...trial.trial,
-      ...trial.figures(),
-      next: next === 'promote' || next === undefined ? 'promote' : `${next.stage} ${next.share}`,
-    },
+    trial: trial && statusOf(trial),
+    lightTrial: lightTrial && statusOf(lightTrial),
     versions: versions
       .filter((version) => version !== models.serving && version !== trial?.trial.version)
       .map((version) => ({
@@ -69,10 +68,20 @@ export function rolloutStatus(parts: StatusParts): RolloutStatus {
   };
 }
 
+function statusOf(trial: TrialEvidence): RolloutStatus['trial'] {
+  const next = trial.next();
+  return {
+    ...trial.trial,
+    ...trial.figures(),
+    next: next === 'promote' ? next : `${next.stage} ${next.share}`,
+  };
+}
+
 /** Every model that is open, for feedrank_model_stage. */
 export function stagedModels(
-  models: Pick<ServingModels, 'serving' | 'light' | 'others'>,
+  models: Pick<ServingModels, 'serving' | 'light' | 'lightTrial' | 'others'>,
   trial: Trial | null,
+  lightTrial: Trial | null,
 ): StagedModel[] {
   const staged: StagedModel[] = models.others.map((version) => ({
     name: MAIN_RANKER,
@@ -81,5 +90,7 @@ export function stagedModels(
   }));
   if (models.serving !== null) staged.push({ name: MAIN_RANKER, version: models.serving, stage: 'promoted' });
   if (models.light !== null) staged.push({ name: LIGHT_RANKER, version: models.light, stage: 'promoted' });
+  if (models.lightTrial !== null && lightTrial !== null)
+    staged.push({ name: LIGHT_RANKER, version: models.lightTrial, stage: lightTrial.stage });
   return staged;
 }

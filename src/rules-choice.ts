@@ -2,6 +2,7 @@
 // arms of rules and of rankers are independent. On the request's path: memory only, never throws.
 import type { Change, FeedAnswer, ServingRecord } from './contracts.ts';
 import { requestOf } from './model-choice.ts';
+import type { ArmEvidence } from './ranking/lifecycle/arm-evidence.ts';
 import type { TrialEvidence, TrialGroup } from './ranking/lifecycle/trial-evidence.ts';
 import { DEFAULT_RULES_VERSION } from './rerank/rules-file.ts';
 
@@ -23,6 +24,8 @@ export class RulesChoices {
   /** Set by the coordinator, once every worker holds the versions. */
   serving: string = DEFAULT_RULES_VERSION.version;
   trial: TrialEvidence | null = null;
+  /** Rules that came to everybody a short time ago. */
+  probation: { version: string; evidence: ArmEvidence } | null = null;
 
   constructor(options: RulesChoicesOptions) {
     this.#options = options;
@@ -37,18 +40,20 @@ export class RulesChoices {
     { group, version }: RulesChoice,
     answer: Pick<FeedAnswer, 'rules' | 'degraded' | 'stageMs'>,
   ): void {
-    if (!this.#counts(group, answer.rules) || version !== answer.rules) return;
+    if (version !== answer.rules) return;
     // What the ranker failed in is not the rules' fault, and the time that is theirs is re-ranking's.
     const degraded = answer.degraded.filter((cause) => cause === 'ranker_late');
-    const stageMs = { rank: answer.stageMs.rerank ?? 0 };
-    this.trial?.answered(group, { degraded, failures: [], stageMs });
+    const seen = { degraded, failures: [], stageMs: { rank: answer.stageMs.rerank ?? 0 } };
+    if (this.probation?.version === version) this.probation.evidence.answered(seen);
+    if (this.#counts(group, version)) this.trial?.answered(group, seen);
   }
 
   /** No slate came of this choice, and not for want of time or room. */
   failed({ group, version }: RulesChoice, reason: string): void {
-    if (!this.#counts(group, version)) return;
-    this.trial?.failed(group, reason);
-    if (group === 'canary') this.#options.onFailure();
+    const onProbation = this.probation?.version === version;
+    if (onProbation) this.probation?.evidence.failed(reason);
+    if (this.#counts(group, version)) this.trial?.failed(group, reason);
+    if (onProbation || (group === 'canary' && this.#counts(group, version))) this.#options.onFailure();
   }
 
   /** A page as it was delivered; one cut from a slate of other rules than the user's is nobody's evidence. */

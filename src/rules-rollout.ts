@@ -2,8 +2,10 @@
 // ranker's canary, and on to everybody or back by its gates. What serves and what is refused is in the registry.
 import type { RulesAdmin } from './api/app-context.ts';
 import { FeedrankError } from './errors.ts';
-import { EvidenceFile } from './ranking/lifecycle/evidence-file.ts';
-import { judgeRules, type Verdict } from './ranking/lifecycle/gates.ts';
+import { ArmEvidence } from './ranking/lifecycle/arm-evidence.ts';
+import { EvidenceFolder } from './ranking/lifecycle/evidence-folder.ts';
+import { judgeProbation, type Verdict } from './ranking/lifecycle/gates.ts';
+import { RULES_JUDGES } from './ranking/lifecycle/judges.ts';
 import type { RolloutConfig } from './ranking/lifecycle/rollout-config.ts';
 import { NO_MODEL_STATE, type Trial } from './ranking/lifecycle/stage-file.ts';
 import { TrialEvidence } from './ranking/lifecycle/trial-evidence.ts';
@@ -16,9 +18,10 @@ import {
 } from './rerank/rules-file.ts';
 import type { RolloutMode } from './rollout-status.ts';
 import type { RulesChoices } from './rules-choice.ts';
-import type { RulesMetrics } from './rules-metrics.ts';
-import { RULES, RulesRegistry, type RulesState } from './rules-registry.ts';
+import { RULES, RulesRegistry, rulesFolder } from './rules-registry.ts';
 import { longWait, type RulesStatus, rulesStatus } from './rules-status.ts';
+import type { StageMetrics } from './stage-metrics.ts';
+import type { StagedState } from './staged-registry.ts';
 import type { RulesUpdate } from './worker.ts';
 
 export interface RulesRolloutOptions {
@@ -30,7 +33,7 @@ export interface RulesRolloutOptions {
   /** With the gates of rules. */
   config: RolloutConfig;
   choices: RulesChoices;
-  metrics: RulesMetrics;
+  metrics: StageMetrics;
   pollMs: number;
   /** Gives every worker its rules; resolves when they have them. */
   send(update: RulesUpdate): Promise<unknown>;
@@ -40,8 +43,8 @@ export interface RulesRolloutOptions {
 export class RulesRollout implements RulesAdmin {
   readonly #options: RulesRolloutOptions;
   readonly #registry: RulesRegistry;
-  readonly #kept: EvidenceFile;
-  #state: RulesState = { ...NO_MODEL_STATE, serving: null };
+  readonly #kept: EvidenceFolder;
+  #state: StagedState = { ...NO_MODEL_STATE, serving: null };
   /** What the workers hold. */
   #held: { serving: RulesVersion; trial: RulesVersion | null } | null = null;
   /** Version of the file that was last looked at: a file is a wish once, when it changes and at the start. */
@@ -53,7 +56,7 @@ export class RulesRollout implements RulesAdmin {
   constructor(options: RulesRolloutOptions) {
     this.#options = options;
     this.#registry = new RulesRegistry(options.dataDir);
-    this.#kept = new EvidenceFile(options.dataDir, options.log, 'rules-evidence.json');
+    this.#kept = new EvidenceFolder(rulesFolder(options.dataDir), RULES, options.log);
     this.#repeated = new RepeatedCheck({
       step: () => this.#step(),
       pollMs: options.pollMs,
@@ -220,13 +223,23 @@ export class RulesRollout implements RulesAdmin {
     const { choices, config } = this.#options;
     if (trial === null) choices.trial = null;
     else if (JSON.stringify(choices.trial?.trial) !== JSON.stringify(trial)) {
-      choices.trial = await this.#kept.restored(new TrialEvidence(RULES, trial, config, judgeRules));
+      choices.trial = await this.#kept.joined(new TrialEvidence(RULES, trial, config, RULES_JUDGES));
+    }
+    const { promotedAtMs, previous } = this.#state;
+    const isNew = promotedAtMs !== null && Date.now() - promotedAtMs < config.schedule.probationMs;
+    if (!isNew || previous === null) choices.probation = null;
+    else if (choices.probation?.version !== choices.serving) {
+      choices.probation = { version: choices.serving, evidence: new ArmEvidence() };
     }
   }
 
   async #judge(): Promise<void> {
     const { choices, config, mode } = this.#options;
-    const evidence = choices.trial;
+    const { trial: evidence, probation } = choices;
+    if (probation) {
+      const verdict = judgeProbation(probation.evidence.figures(), config.gates);
+      if (verdict.outcome === 'roll_back') return this.#rollBack({ version: probation.version }, verdict);
+    }
     if (!evidence) return;
     const { trial } = evidence;
     const { verdict } = evidence.figures();
@@ -245,12 +258,19 @@ export class RulesRollout implements RulesAdmin {
     this.#repeated.again();
   }
 
-  async #rollBack({ version, sinceMs }: Trial, { reason, gates }: Verdict): Promise<void> {
+  /** Without `sinceMs` what serves and is on probation. */
+  async #rollBack(
+    { version, sinceMs }: Pick<Trial, 'version'> & Partial<Trial>,
+    { reason, gates }: Verdict,
+  ): Promise<void> {
     const { choices, metrics, log } = this.#options;
     const gate = gates.find(({ status }) => status === 'fail')?.gate ?? 'unknown';
     // In force here before the registry is asked, and even when it cannot be written.
-    choices.trial = null;
-    this.#bad.set(version, { sinceMs, reason: reason ?? gate });
+    if (sinceMs === undefined) choices.probation = null;
+    else {
+      choices.trial = null;
+      this.#bad.set(version, { sinceMs, reason: reason ?? gate });
+    }
     metrics.rollbacks.inc({ reason: gate });
     log('warn', { version, reason }, 'rules were rolled back');
     this.#repeated.again();

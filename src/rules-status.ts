@@ -3,7 +3,7 @@ import type { RolloutConfig } from './ranking/lifecycle/rollout-config.ts';
 import type { Trial } from './ranking/lifecycle/stage-file.ts';
 import type { TrialEvidence, TrialFigures } from './ranking/lifecycle/trial-evidence.ts';
 import type { RolloutMode } from './rollout-status.ts';
-import type { RulesState } from './rules-registry.ts';
+import type { StagedState } from './staged-registry.ts';
 
 /** A trial older than this is named by the ready check: a site without enough readers needs its operator. */
 const LONG_WAIT_MS = 86_400_000;
@@ -24,7 +24,7 @@ export interface RulesStatusParts {
   mode: RolloutMode;
   serving: string;
   file: string | null;
-  state: Pick<RulesState, 'previous' | 'refused'>;
+  state: Pick<StagedState, 'previous' | 'refused'>;
   trial: TrialEvidence | null;
   config: RolloutConfig;
   problems: string[];

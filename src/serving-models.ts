@@ -41,6 +41,11 @@ export class ServingModels {
     return this.#problems;
   }
 
+  /** Version of the light ranker that is open beside the one that serves. */
+  get lightTrial(): string | null {
+    return this.#plan.lightTrial ?? null;
+  }
+
   isOpen(version: string): boolean {
     return version === this.#plan.serving || this.#plan.others.includes(version);
   }
@@ -50,9 +55,10 @@ export class ServingModels {
     return this.#plan.others;
   }
 
-  /** Whether exactly these are open beside the one that serves. */
-  holds(others: readonly string[]): boolean {
+  /** Whether exactly this is open. */
+  holds({ serving, light, lightTrial = null, others }: RankerPlan): boolean {
     const open = this.#plan.others;
+    if (serving !== this.serving || light !== this.light || lightTrial !== this.lightTrial) return false;
     return open.length === others.length && others.every((version) => open.includes(version));
   }
 
@@ -92,8 +98,10 @@ export class ServingModels {
       wanted.others.filter((version) => !bad(MAIN_RANKER, version)),
       serving,
     );
+    const tried = wanted.lightTrial ?? null;
+    const lightTrial = tried === light || bad(LIGHT_RANKER, tried) ? null : tried;
     // From here on requests name the new version; those before it end within their deadlines.
-    this.#plan = { serving, light, others };
+    this.#plan = { serving, light, ...(lightTrial === null ? {} : { lightTrial }), others };
     const stale = open.filter((version) => version !== serving && !others.includes(version));
     while (stale.some((version) => this.#uses.has(version))) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));

@@ -2,8 +2,8 @@
 // is the next page, without ranking anew. Only where everything that the pipeline reads is the same but for the posts
 // seen since; explored slates, explanations and later pages of a feed are always made. Called by slate-maker.ts.
 import type { SlateRequest, SlateResult } from './api/app-context.ts';
-import { hashKey, hashSet, joinPairs } from './api/hash-pairs.ts';
 import type { CacheOutcome } from './cache-outcome.ts';
+import { PairSet } from './candidates/pair-set.ts';
 import type { Change, PackedUser, RankerChoice } from './contracts.ts';
 import { type Deadline, raceDeadline } from './deadline.ts';
 import { hash64 } from './hashing.ts';
@@ -143,8 +143,14 @@ export function isSameReader(a: PackedUser, b: PackedUser): boolean {
 }
 
 function withoutSeen(slate: SlateResult, seen: Uint32Array, exclude: Uint32Array): SlateResult['posts'] {
-  const taken = hashSet(joinPairs(seen, exclude));
-  return slate.posts.filter(({ postId }) => !taken.has(hashKey(hash64(postId))));
+  const taken = new PairSet();
+  taken.reset((seen.length + exclude.length) / 2);
+  taken.addAll(seen);
+  taken.addAll(exclude);
+  return slate.posts.filter(({ postId }) => {
+    const { lo, hi } = hash64(postId);
+    return !taken.has(lo, hi);
+  });
 }
 
 function hasPair(pairs: Uint32Array, lo: number, hi: number): boolean {

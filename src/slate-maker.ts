@@ -8,6 +8,7 @@ import { STALE_MS } from './follower.ts';
 import type { Generation, Generations } from './generations.ts';
 import { hash32 } from './hashing.ts';
 import type { HydratedUser, UserHydrator } from './hydrate.ts';
+import type { IndexChoices } from './index-choice.ts';
 import type { LiveRecall } from './live-recall.ts';
 import type { ModelChoice, ModelChoices } from './model-choice.ts';
 import { type PackedAnswer, unpackAnswer } from './packed-answer.ts';
@@ -26,6 +27,7 @@ export interface SlateMakerOptions {
   recall: Pick<LiveRecall, 'sample'>;
   cache: Pick<SlateCache, 'slate'>;
   rules: Pick<RulesChoices, 'choose' | 'answered' | 'failed'>;
+  indexes: Pick<IndexChoices, 'answered' | 'failed' | 'shadow'>;
   /** Posts to rank, at most. */
   candidates: number;
   telemetry: Pick<Telemetry, 'observeAnswer' | 'poolRejected'>;
@@ -62,7 +64,7 @@ export class SlateMaker implements Ranker {
         this.#make(request, user, hydrateMs, { ranker: choice, rules }, generation, deadline);
       const slate = await cache.slate(request, user.packed, makings, deadline, make).finally(choice.done);
       return { ...slate, userVersion: user.version, edges: user.edges };
-    });
+    }, request.userId);
   }
 
   async #make(
@@ -73,9 +75,9 @@ export class SlateMaker implements Ranker {
     generation: Generation,
     deadline: Deadline,
   ): Promise<SlateResult> {
-    const { pool, models, rules, recall, candidates, telemetry, changesLateMs } = this.#options;
+    const { pool, models, rules, indexes, recall, candidates, telemetry, changesLateMs } = this.#options;
     const { quality = 1, priority = 'interactive' } = request;
-    const { version, arm, weights } = chosen.ranker;
+    const { version, arm, weights, light } = chosen.ranker;
     const { id, follower } = generation;
     const watermark = follower.position;
     const query: FeedQuery = {
@@ -90,7 +92,7 @@ export class SlateMaker implements Ranker {
       explore: request.explore,
       logFeatures: hash32(`features ${request.requestId}`) / 2 ** 32 < this.#options.featureLogShare,
       deadlineAtMs: deadline.atMs,
-      ranker: { version, arm, weights },
+      ranker: { version, arm, weights, light },
       rules: chosen.rules.version,
     };
     let answer: FeedAnswer;
@@ -110,13 +112,18 @@ export class SlateMaker implements Ranker {
       });
     } catch (error) {
       const code = error instanceof FeedrankError ? error.code : 'internal';
-      if (code === 'internal') rules.failed(chosen.rules, messageOf(error));
+      if (code === 'internal') {
+        rules.failed(chosen.rules, messageOf(error));
+        indexes.failed(request.userId, id, messageOf(error));
+      }
       telemetry.poolRejected.inc({ reason: request.signal?.aborted ? 'client_gone' : code });
       throw error;
     }
     models.answered(chosen.ranker, answer);
     rules.answered(chosen.rules, answer);
+    indexes.answered(request.userId, answer);
     models.shadow(id, query);
+    indexes.shadow(id, query);
     recall.sample(id, user.packed.embedding, query.candidates);
     answer.degraded.unshift(...user.degraded);
     if (follower.ageMs > changesLateMs) answer.degraded.push('changes_late');

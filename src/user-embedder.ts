@@ -34,23 +34,28 @@ export interface UserEmbedderOptions {
   load?: (postIds: Iterable<string>) => Promise<void>;
 }
 
-/** The tower's inputs from a history, newest first; null when no engagement's post is in the catalogue. */
+/**
+ * The tower's inputs from a history, newest first; null when no engagement's post is in the catalogue. The vectors are
+ * the catalogue's own memory: to be read before it changes.
+ * @param rows each entry's row in `lookup`, where the caller knows them
+ */
 export function towerInput(
   history: readonly HistoryEntry[],
   lookup: VectorLookup,
   nowMs: number,
+  rows?: readonly number[],
 ): TowerInput | null {
   const input: TowerInput = { vectors: [], types: [], ageHours: [] };
   let positives = 0;
   const hash = { lo: 0, hi: 0 };
-  for (const entry of history) {
+  for (const [i, entry] of history.entries()) {
     if (input.vectors.length === TOWER_HISTORY) break;
     const code = engagementCode(entry.type, entry.dwellMs);
     if (code === ENGAGEMENT_CODES.none) continue;
-    hash64(entry.postId, hash);
-    const row = lookup.rowOf(hash.lo, hash.hi);
+    if (!rows) hash64(entry.postId, hash);
+    const row = rows?.[i] ?? lookup.rowOf(hash.lo, hash.hi);
     if (row < 0) continue;
-    input.vectors.push(lookup.vectors.slice(row * lookup.dim, (row + 1) * lookup.dim));
+    input.vectors.push(lookup.vectors.subarray(row * lookup.dim, (row + 1) * lookup.dim));
     input.types.push(code);
     input.ageHours.push(Math.max(0, (nowMs - entry.at) / 3_600_000));
     if (code !== ENGAGEMENT_CODES.negative) positives++;

@@ -1,22 +1,24 @@
 // A feed worker: read views of the shared catalogue, its own search and ONNX sessions, and the pipeline over them.
 // Speaks pool.ts's protocol; several generations may be open, each request names none: the newest one serves.
-import { setPriority } from 'node:os';
+import { constants, getPriority, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { GraphFile } from './candidates/index/artifact.ts';
 import { PostTable } from './candidates/index/post-table.ts';
 import { newHits } from './candidates/index/search-table.ts';
+import type { ListProbes } from './candidates/index/short-searches.ts';
 import type { TableHandle } from './candidates/index/table-handle.ts';
 import { openIndex, type TwoTierIndex } from './candidates/index/two-tier-index.ts';
 import { parseRetrievalConfig } from './candidates/retrieval-config.ts';
 import { Retriever, standardSources } from './candidates/retrieve.ts';
 import { TrendingBoard } from './candidates/trending-board.ts';
-import type { FeedAnswer, FeedQuery } from './contracts.ts';
+import type { FeedQuery } from './contracts.ts';
 import { FeedrankError, messageOf } from './errors.ts';
 import { packHashes } from './hashing.ts';
 import { probeIndex } from './index-probe.ts';
+import { compareIndexes, type IndexShadowJob } from './index-shadow.ts';
 import { packUser } from './pack-user.ts';
-import { type PackedAnswer, packAnswer, transferable } from './packed-answer.ts';
-import { runPipeline } from './pipeline.ts';
+import { type PackedAnswer, transferable } from './packed-answer.ts';
+import { runPacked } from './pipeline.ts';
 import type { PoolRequest, PoolResponse } from './pool.ts';
 import { ChunkBoard } from './ranking/chunk-board.ts';
 import { ForkJoin } from './ranking/fork-join.ts';
@@ -26,6 +28,7 @@ import { type RankerPlan, RankerShelf } from './ranking/ranker-shelf.ts';
 import { ValueModel, type ValueWeights } from './ranking/value-model.ts';
 import { parseRules, type RulesConfig } from './rerank/rules-config.ts';
 import { runShadow } from './shadow-run.ts';
+import { steadyNow } from './steady-clock.ts';
 
 export interface FeedWorkerData {
   ranking: RankerSource;
@@ -38,7 +41,7 @@ export interface OpenGeneration {
   handle: TableHandle;
   graph: GraphFile | null;
   /** Inverted lists to probe, null where another search was calibrated. */
-  probes: number | null;
+  probes: ListProbes | null;
 }
 
 /** Answer to `open`. */
@@ -78,9 +81,11 @@ export interface FeedJob {
 export interface ShadowJob {
   generation: string;
   query: FeedQuery;
-  /** Versions of the main ranker. */
+  /** Version of the main ranker that serves. */
   serving: string;
+  /** On trial: of the main ranker, or of the light one. */
   trial: string;
+  of: 'main' | 'light';
 }
 
 /** Message `recall`: as `shadow`. Answers a share, or null where it gave way or every search is exact. */
@@ -99,6 +104,7 @@ interface Open {
 
 /** Below the main thread, so that HTTP and stores are served first (FACTS: loop delay p99 4.3 → 1.1 ms). */
 const NICENESS = 10;
+const LEAST_PRIORITY = constants.priority.PRIORITY_LOW;
 /** Requests that each worker answers to itself before a generation serves. */
 const WARM_UP_RUNS = 4;
 const WARM_UP_CANDIDATES = 1000;
@@ -117,7 +123,8 @@ let running = 0;
 const whenIdle: (() => void)[] = [];
 
 try {
-  setPriority(0, NICENESS);
+  // Of this thread; it begins with the main thread's.
+  setPriority(0, Math.min(LEAST_PRIORITY, getPriority(0) + NICENESS));
 } catch {
   // Not every platform lets a thread lower its own priority; it is an optimisation only.
 }
@@ -128,7 +135,7 @@ const handlers: Record<string, (payload: never) => Promise<unknown>> = {
     const { index, reason } = await openIndex(table, graph, probes);
     const board = new TrendingBoard(config.trending);
     board.refresh(table, Date.now());
-    const retriever = new Retriever(standardSources(index, board, config, table.neighbours), config);
+    const retriever = new Retriever(standardSources(index, board, config, table.neighbours), config, index);
     const open = { table, index, retriever };
     // A replacement worker gets its models and its generations at once.
     await shelf.settled();
@@ -148,8 +155,9 @@ const handlers: Record<string, (payload: never) => Promise<unknown>> = {
     trialRules = trial && readyRules(trial);
   },
   models: (plan: RankerPlan) => shelf.apply(plan, warmUpRanker),
-  feed: async ({ generation, query }: FeedJob) => packAnswer(await feed(opened(generation), query)),
+  feed: ({ generation, query }: FeedJob) => feed(opened(generation), query),
   shadow: (job: ShadowJob) => shadow(job),
+  'index-shadow': (job: IndexShadowJob) => compareIndexes(job, (id) => generations.get(id), idle),
   recall: async ({ generation, vector, k }: RecallJob) =>
     running > 0 ? null : opened(generation).index.recallOf(vector, k),
   similar: async ({ generation, row, limit }: SimilarQuery) => {
@@ -176,13 +184,13 @@ function readyRules({ rules, version }: RulesUpdate['serving']): Rules {
   return { rules, rulesVersion: version, pinned: packHashes(rules.pins.map((pin) => pin.postId)) };
 }
 
-async function feed({ table, index, retriever }: Open, query: FeedQuery): Promise<FeedAnswer> {
-  const { arm = null, version, weights: ownWeights = null } = query.ranker ?? {};
-  const lease = shelf.lease(version ?? undefined);
+async function feed({ table, index, retriever }: Open, query: FeedQuery): Promise<PackedAnswer> {
+  const { arm = null, version, light, weights: ownWeights = null } = query.ranker ?? {};
+  const lease = shelf.lease(version ?? undefined, light);
   running++;
   if (fork) fork.idle = false;
   try {
-    const answer = await runPipeline(query, {
+    const packed = await runPacked(query, {
       catalogue: table,
       retriever,
       ladder: lease.ladder,
@@ -190,8 +198,8 @@ async function feed({ table, index, retriever }: Open, query: FeedQuery): Promis
       search: index.kind,
       ...(query.rules !== undefined && query.rules === trialRules?.rulesVersion ? trialRules : rules),
     });
-    if (arm !== null) answer.model += `+${arm}`;
-    return answer;
+    if (arm !== null) packed.answer.model += `+${arm}`;
+    return packed;
   } finally {
     lease.release();
     running--;
@@ -202,20 +210,22 @@ async function feed({ table, index, retriever }: Open, query: FeedQuery): Promis
   }
 }
 
-async function shadow({ generation, query, serving, trial }: ShadowJob): Promise<ShadowSample | null> {
-  const { table, retriever } = opened(generation);
-  const leases = [shelf.lease(serving), shelf.lease(trial)];
+async function shadow({ generation, query, serving, trial, of }: ShadowJob): Promise<ShadowSample | null> {
+  const open = generations.get(generation);
+  if (!open) return null;
+  const leases = [shelf.lease(serving), of === 'main' ? shelf.lease(trial) : shelf.lease(serving, trial)];
   try {
-    const [first, second] = leases.map(({ ladder }) => ladder.models.main);
+    const [first, second] = leases.map(({ ladder }) => ladder.models[of]);
     // A version that went meanwhile has nothing to say.
-    if (!first || !second || leases[0].version !== serving || leases[1].version !== trial) return null;
+    if (!first || second?.model.split('@')[1] !== trial || leases[0].version !== serving) return null;
     return await runShadow(query, {
-      catalogue: table,
-      retriever,
+      catalogue: open.table,
+      retriever: open.retriever,
       pinned: rules.pinned,
       value,
       serving: first,
       trial: second,
+      reference: of === 'main' ? null : leases[0].ladder.models.main,
       idle,
     });
   } finally {
@@ -235,7 +245,7 @@ async function warmUpRanker(version: string): Promise<void> {
     if (open.table.rows === 0) continue;
     for (let run = 0; run < WARM_UP_RUNS; run++) {
       const query = { ...warmUpQuery(open.table, run), ranker: { version, arm: null, weights: null } };
-      const { degraded, failures } = await feed(open, query);
+      const { degraded, failures } = (await feed(open, query)).answer;
       if (degraded.includes('ranker_failed'))
         throw new FeedrankError('corrupt_artifact', failures.join('; '));
     }
@@ -257,7 +267,7 @@ function warmUpQuery(table: PostTable, run: number): FeedQuery {
     exclude: new Uint32Array(0),
     explain: 0,
     explore: false,
-    deadlineAtMs: Date.now() + WARM_UP_MS,
+    deadlineAtMs: steadyNow() + WARM_UP_MS,
   };
 }
 

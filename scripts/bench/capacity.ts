@@ -14,7 +14,7 @@ import { chooseRanker, type RankerChoice } from './ranker-choice.ts';
 import { type RawKernels, rawKernels } from './raw-kernels.ts';
 import { type ServiceProcess, startService } from './service-process.ts';
 import { lessThreadTimes, type ThreadTimes, threadTimes } from './thread-cpu.ts';
-import { type BenchWorld, benchWorld } from './world.ts';
+import { type BenchWorld, benchWorld, copyWorld } from './world.ts';
 
 export interface CapacityOptions extends BenchWorld {
   /** Name, or name@version, of the models folder. */
@@ -80,10 +80,11 @@ export async function benchCapacity(options: CapacityOptions): Promise<CapacityR
   const config = readConfig();
   const dataDir = await benchWorld(options);
   const models = chooseRanker(config.MODELS_DIR, choice);
+  const world = copyWorld(dataDir);
   try {
     const kernels = [await measureKernels(options, models, config)];
     const service = await startService({
-      DATA_DIR: dataDir,
+      DATA_DIR: world.dataDir,
       MODELS_DIR: models.modelsDir,
       RATE_LIMIT_PER_MINUTE: '0',
       USER_RATE_LIMIT_PER_MINUTE: '0',
@@ -117,6 +118,7 @@ export async function benchCapacity(options: CapacityOptions): Promise<CapacityR
       clientCpuMsPerFeed: rounded(eight.clientCpuMs / Math.max(1, eight.feeds)),
     };
   } finally {
+    world.remove();
     models.remove();
   }
 }

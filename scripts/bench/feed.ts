@@ -3,7 +3,7 @@
 import { type CpuClock, foreignShare, readCpu, residentMiB } from './machine.ts';
 import { startService } from './service-process.ts';
 import { median, type Spread, spread } from './statistics.ts';
-import { type BenchWorld, benchWorld } from './world.ts';
+import { type BenchWorld, benchWorld, copyWorld } from './world.ts';
 
 export interface FeedBenchOptions extends Omit<BenchWorld, 'posts'> {
   /** Posts of each world. */
@@ -49,10 +49,10 @@ export async function benchFeed(options: FeedBenchOptions): Promise<FeedBenchRes
 }
 
 async function benchSize(posts: number, options: FeedBenchOptions): Promise<FeedBenchResult> {
-  const dataDir = await benchWorld({ ...options, posts });
+  const world = copyWorld(await benchWorld({ ...options, posts }));
   const startedAt = performance.now();
   const service = await startService({
-    DATA_DIR: dataDir,
+    DATA_DIR: world.dataDir,
     RATE_LIMIT_PER_MINUTE: '0',
     USER_RATE_LIMIT_PER_MINUTE: '0',
   });
@@ -92,6 +92,7 @@ async function benchSize(posts: number, options: FeedBenchOptions): Promise<Feed
     };
   } finally {
     await service.stop();
+    world.remove();
   }
 }
 

@@ -4,6 +4,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { FeedrankError } from '../../src/errors.ts';
 import { DeviceClient } from '../../src/ranking/device/device-client.ts';
 import { type DeviceHandle, DeviceMemory } from '../../src/ranking/device/device-memory.ts';
+import { steadyNow } from '../../src/steady-clock.ts';
 import { randomNumbers } from './gpu-graphs.ts';
 
 export interface FeederData {
@@ -36,7 +37,7 @@ const start = performance.now();
 const end = start + seconds * 1000;
 for (let began = start; began < end; began = performance.now()) {
   try {
-    client.run({ features, rows, columns, user: null }, Date.now() + deadlineMs);
+    client.run({ features, rows, columns, user: null }, steadyNow() + deadlineMs);
     result.latenciesMs.push(performance.now() - began);
   } catch (error) {
     if (!(error instanceof FeedrankError)) throw error;

@@ -7,6 +7,7 @@ import { deadlineIn } from '../../src/deadline.ts';
 import { openStateStore } from '../../src/features/store/state-store.ts';
 import { packUser } from '../../src/pack-user.ts';
 import { createdAtMs } from '../../src/post-record.ts';
+import { steadyNow } from '../../src/steady-clock.ts';
 import { type BenchWorld, benchWorld } from './world.ts';
 
 /** Users that are measured with. */
@@ -56,6 +57,6 @@ export function queryOf(user: PackedUser, nowMs: number, candidates = 1000): Fee
     exclude: new Uint32Array(0),
     explain: 0,
     explore: false,
-    deadlineAtMs: Date.now() + 3_600_000,
+    deadlineAtMs: steadyNow() + 3_600_000,
   };
 }

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { type ClosedLoopResult, closedLoop } from './closed-loop.ts';
 import { type CpuProfile, mentions, type ProfileSummary, summarise } from './cpu-profile.ts';
 import { startService } from './service-process.ts';
-import { type BenchWorld, benchWorld } from './world.ts';
+import { type BenchWorld, benchWorld, copyWorld } from './world.ts';
 
 export interface ProfileOptions extends BenchWorld {
   seconds: number;
@@ -48,11 +48,11 @@ const LISTED = 40;
 
 export async function benchProfile(options: ProfileOptions): Promise<ProfileResult> {
   const { posts, users, seed, seconds, inFlight, outDir } = options;
-  const dataDir = await benchWorld(options);
+  const world = copyWorld(await benchWorld(options));
   const raw = mkdtempSync(join(tmpdir(), 'feedrank-profile-'));
   try {
     const service = await startService({
-      DATA_DIR: dataDir,
+      DATA_DIR: world.dataDir,
       RATE_LIMIT_PER_MINUTE: '0',
       USER_RATE_LIMIT_PER_MINUTE: '0',
       NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${raw} --cpu-prof-interval=${INTERVAL_US}`,
@@ -85,6 +85,7 @@ export async function benchProfile(options: ProfileOptions): Promise<ProfileResu
     }
     return { label: options.label, posts, feeds: load.feeds, perSecond: load.perSecond, threads, files };
   } finally {
+    world.remove();
     rmSync(raw, { recursive: true, force: true });
   }
 }

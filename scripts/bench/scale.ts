@@ -11,10 +11,14 @@ export interface ScaleOptions {
   sizes: number[];
   seed: number;
   graph: boolean;
+  /** An index folder that was built of real posts, measured beside the generated sizes. */
+  index?: string;
 }
 
-export interface ScaleResult extends BuildFigures, MeasureFigures {
-  posts: number;
+export interface ScaleResult extends Omit<BuildFigures, 'buildSeconds' | 'peakRssMiB'>, MeasureFigures {
+  /** Null for an index that was there. */
+  buildSeconds: number | null;
+  peakRssMiB: number | null;
   /** Of the loaded generation, beside a process without one. */
   bytesPerPost: number;
 }
@@ -26,7 +30,7 @@ const EMPTY_MIB = 75;
 const BUILD_BYTES_A_POST = 1300;
 
 /** @throws Error where the machine has too little memory for a size. */
-export async function benchScale({ sizes, seed, graph }: ScaleOptions): Promise<ScaleResult[]> {
+export async function benchScale({ sizes, seed, graph, index }: ScaleOptions): Promise<ScaleResult[]> {
   const results: ScaleResult[] = [];
   for (const posts of sizes) {
     const needed = posts * BUILD_BYTES_A_POST;
@@ -37,17 +41,28 @@ export async function benchScale({ sizes, seed, graph }: ScaleOptions): Promise<
     }
     const folder = mkdtempSync(join(tmpdir(), 'feedrank-scale-'));
     try {
-      const task = { posts, seed, graph, indexDir: join(folder, 'index') };
+      const queries = 'generated' as const;
+      const task = { posts, seed, graph, queries, indexDir: join(folder, 'index') };
       const built = await run<BuildFigures>({ ...task, mode: 'build' });
       const measured = await run<MeasureFigures>({ ...task, mode: 'measure' });
-      const bytesPerPost = Math.round(((measured.rssMiB - EMPTY_MIB) * 2 ** 20) / posts);
-      results.push({ posts, ...built, ...measured, bytesPerPost });
+      results.push({ ...built, ...measured, bytesPerPost: bytesPerPost(measured) });
       process.stderr.write(`${printScale(results.slice(-1))}\n`);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
   }
+  if (index !== undefined) {
+    const task = { posts: 0, seed, graph, queries: 'posts' as const, indexDir: index };
+    const measured = await run<MeasureFigures>({ ...task, mode: 'measure' });
+    const unknown = { buildSeconds: null, peakRssMiB: null, listsSeconds: null, graphSeconds: null };
+    results.push({ ...unknown, ...measured, bytesPerPost: bytesPerPost(measured) });
+    process.stderr.write(`${printScale(results.slice(-1))}\n`);
+  }
   return results;
+}
+
+function bytesPerPost({ rssMiB, posts }: MeasureFigures): number {
+  return Math.round(((rssMiB - EMPTY_MIB) * 2 ** 20) / Math.max(1, posts));
 }
 
 /** Bytes that can be had without swapping; the page cache counts. */
@@ -70,7 +85,7 @@ export function printScale(results: readonly ScaleResult[]): string {
   return results
     .flatMap(
       ({ posts, buildSeconds, listsSeconds, loadSeconds, fileMiB, rssMiB, bytesPerPost, searches }) => [
-        `${posts.toLocaleString('en')} posts: built in ${buildSeconds} s (lists ${listsSeconds}), ${fileMiB} MiB on disk, loaded in ${loadSeconds} s, ${rssMiB} MiB resident, ${bytesPerPost} bytes a post`,
+        `${posts.toLocaleString('en')} posts: ${buildSeconds === null ? 'an index of real posts' : `built in ${buildSeconds} s (lists ${listsSeconds})`}, ${fileMiB} MiB on disk, loaded in ${loadSeconds} s, ${rssMiB} MiB resident, ${bytesPerPost} bytes a post`,
         ...searches.map(
           ({ search, ms, recall }) =>
             `  ${search.padEnd(26)} p50 ${ms.p50} p99 ${ms.p99} ms, recall ${recall}`,

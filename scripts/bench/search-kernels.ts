@@ -53,7 +53,7 @@ export async function benchAnn(world: KernelWorld, rounds: number): Promise<Comp
   }
   const listsAt = best('ivf');
   if (listsAt?.probes) {
-    const lists = new InvertedIndex(world.scan, listsAt.probes);
+    const lists = new InvertedIndex(world.scan, { all: listsAt.probes, short: [] });
     cases.push(search(`inverted lists, ${listsAt.probes} of ${manifest.lists?.count}`, lists));
   }
   cases.push(search('whole scan', world.scan));

@@ -1,7 +1,9 @@
-// Starts the service as its own process, so that a benchmark's client does not share its event loop.
+// Starts the service as its own process, with the flags of `npm start`, so that a benchmark's client does not share its
+// event loop and what is measured is what is run.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { START_FLAGS } from '../start-flags.ts';
 
 export interface ServiceProcess {
   base: string;
@@ -15,7 +17,7 @@ const START_MS = 180_000;
 
 /** Resolves when it listens, on a free port. Rejects with its last line when it ends before that. */
 export async function startService(environment: Record<string, string>): Promise<ServiceProcess> {
-  const child = spawn(process.execPath, ['--no-warnings', MAIN], {
+  const child = spawn(process.execPath, ['--no-warnings', ...START_FLAGS, MAIN], {
     // Every page that is timed is ranked.
     env: { SLATE_CACHE_MS: '0', ...process.env, ...environment, PORT: '0', LOG_LEVEL: 'info' },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -43,7 +43,7 @@ export async function retrieveAll(world: KernelWorld): Promise<Retrieval[]> {
   const { index } = await openIndex(table, graph, probes);
   const board = new TrendingBoard(config.trending);
   board.refresh(table, nowMs);
-  const retriever = new Retriever(standardSources(index, board, config), config);
+  const retriever = new Retriever(standardSources(index, board, config), config, index);
   return users.map((user) => {
     const query = queryOf(user, nowMs);
     return { query, candidates: retriever.retrieve(query, table).candidates };

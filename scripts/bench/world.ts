@@ -1,6 +1,17 @@
 // Generated worlds for the benchmarks, built once each and kept.
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  constants,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join, resolve } from 'node:path';
 import { readConfig } from '../../src/config.ts';
 import { buildWorld } from '../demo/build-world.ts';
 import { generateWorld } from '../generate/world.ts';
@@ -39,4 +50,24 @@ export async function benchWorld({
   }
   console.error(`bench: ${posts} posts, search ${readFileSync(done, 'utf8')}`);
   return dataDir;
+}
+
+export interface WorldCopy {
+  dataDir: string;
+  remove(): void;
+}
+
+/**
+ * A world for one service to run on. Serving changes it: what readers were shown fills their state (with 1000 seen posts
+ * each the search is widened for half of the requests) and the serving log, and the next run would measure that.
+ * The index is not copied, nothing is built.
+ */
+export function copyWorld(dataDir: string): WorldCopy {
+  const copy = mkdtempSync(`${dataDir}-run-`);
+  for (const name of readdirSync(dataDir)) {
+    const [from, to] = [resolve(dataDir, name), join(copy, name)];
+    if (name === 'index') symlinkSync(from, to);
+    else cpSync(from, to, { recursive: true, mode: constants.COPYFILE_FICLONE });
+  }
+  return { dataDir: copy, remove: () => rmSync(copy, { recursive: true, force: true }) };
 }

@@ -24,8 +24,13 @@ export class NameCollector {
       if (slot >= 0) authors[slot] = author;
     }
     const { u32 } = table.records;
+    // A post stands in many histories: its id is decoded once.
+    const ids = new Array<string | undefined>(table.rows);
     return {
-      postId: (row) => table.keyOf(row),
+      postId: (row) => {
+        ids[row] ??= table.keyOf(row);
+        return ids[row];
+      },
       authorId: (row) => authors[u32[row * RECORD_WORDS + FIELD.authorSlot]],
       topic: (row) => u32[row * RECORD_WORDS + FIELD.topic],
     };

@@ -12,6 +12,8 @@ export class UserChanges {
   #position: Position;
   /** Users erased since the build began. */
   readonly erased = new Set<string>();
+  /** Users of whom anything changed since the build began: what a bulk write has of them may be older. */
+  readonly #touched = new Set<string>();
 
   constructor(
     store: Pick<ChangeFeed, 'read'> & Pick<UserStore, 'getUser'>,
@@ -23,8 +25,11 @@ export class UserChanges {
     this.#position = position;
   }
 
-  /** Brings the online state of every user that changed since the last call up to the SQL store's. */
-  async apply(): Promise<void> {
+  /**
+   * Brings the online state of every user that changed since the last call up to the SQL store's, and of those written
+   * since who changed before.
+   */
+  async apply(written: readonly string[] = []): Promise<void> {
     const changed = new Set<string>();
     for (;;) {
       const page = await this.#store.read(this.#position, PAGE, deadlineIn(TIMEOUT_MS));
@@ -33,6 +38,8 @@ export class UserChanges {
       this.#position = page.position;
       if (!moved || page.changes.length < PAGE) break;
     }
+    for (const userId of changed) this.#touched.add(userId);
+    for (const userId of written) if (this.#touched.has(userId)) changed.add(userId);
     for (const userId of changed) await this.#refresh(userId);
   }
 

@@ -65,11 +65,13 @@ export class UserHistories {
     }
   }
 
-  /** Newest first. */
-  history(userId: string, names: PostNames): HistoryEntry[] {
+  /** Newest first, with the row of each. */
+  history(userId: string, names: PostNames): { entries: HistoryEntry[]; rows: number[] } {
     const entries: HistoryEntry[] = [];
+    const rows: number[] = [];
     this.#users.get(userId)?.engagements.newestFirst((row, type, at, dwellMs) => {
       if (entries.length === HISTORY_LIMIT) return;
+      rows.push(row);
       entries.push({
         postId: names.postId(row),
         authorId: names.authorId(row),
@@ -79,7 +81,7 @@ export class UserHistories {
         dwellMs,
       });
     });
-    return entries;
+    return { entries, rows };
   }
 
   /** Oldest group first. */

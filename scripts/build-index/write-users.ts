@@ -1,7 +1,7 @@
 // Computes every user's vector with the new catalogue and writes the users' online state in bulk: profile, edges,
 // history, seen posts, vector. Returns some of the vectors, which no post is: the index is calibrated on them.
 import type { PostTable } from '../../src/candidates/index/post-table.ts';
-import type { Edge, HistoryEntry, StateStore, User, UserStatePatch } from '../../src/contracts.ts';
+import type { Edge, StateStore, User, UserStatePatch } from '../../src/contracts.ts';
 import { deadlineIn } from '../../src/deadline.ts';
 import { type TowerInput, towerInput } from '../../src/user-embedder.ts';
 import { UNDATED } from '../../src/vocabulary.ts';
@@ -28,6 +28,8 @@ const BATCH = 256;
 const SAMPLE = 200;
 const WRITE_TIMEOUT_MS = 60_000;
 
+type UserPatch = UserStatePatch & { userId: string };
+
 interface Known {
   userId: string;
   user: User;
@@ -42,21 +44,30 @@ export async function writeUsers(
   const done = new Set<string>();
   let written = 0;
   const { changes, state } = input;
+  let computing: Promise<UserPatch[]> | null = null;
   let storing: Promise<void> = Promise.resolve();
-  /** A batch's vectors are computed while the batch before is stored: one after the other, and no more waiting. */
+  /** One batch is read while the vectors of the one before are computed and the one before that is stored. */
   const write = async (batch: Known[]) => {
-    const patches = await patchesOf(input, batch, sample);
+    const next = patchesOf(input, batch);
+    // Thrown by whoever waits for it.
+    next.catch(() => {});
+    const before = computing;
+    computing = next;
+    if (before) await storeNext(before);
+  };
+  const storeNext = async (computed: Promise<UserPatch[]>) => {
+    const patches = await computed;
     await storing;
     storing = store(patches);
-    // Thrown by whoever waits for it next.
     storing.catch(() => {});
   };
-  const store = async (patches: (UserStatePatch & { userId: string })[]) => {
+  const store = async (patches: UserPatch[]) => {
+    for (const { embedding } of patches) if (embedding) sample.offer(embedding.vector);
     if (state === null) return;
     const alive = patches.filter(({ userId }) => !changes?.erased.has(userId));
     await state.putStates(alive, deadlineIn(WRITE_TIMEOUT_MS));
     written += alive.length;
-    await changes?.apply();
+    await changes?.apply(alive.map(({ userId }) => userId));
     input.onProgress(written);
   };
   await changes?.apply();
@@ -78,27 +89,23 @@ export async function writeUsers(
     }
   }
   if (rest.length > 0) await write(rest);
+  if (computing) await storeNext(computing);
   await storing;
   return { written, sample: sample.vectors };
 }
 
-async function patchesOf(
-  input: WriteUsersInput,
-  batch: readonly Known[],
-  sample: Sample,
-): Promise<(UserStatePatch & { userId: string })[]> {
+async function patchesOf(input: WriteUsersInput, batch: readonly Known[]): Promise<UserPatch[]> {
   const { table, names, histories, tower } = input;
-  const entries: HistoryEntry[][] = batch.map(({ userId }) => histories.history(userId, names));
-  const inputs = entries.map((history) => towerInput(history, table, input.nowMs));
+  const found = batch.map(({ userId }) => histories.history(userId, names));
+  const inputs = found.map(({ entries, rows }) => towerInput(entries, table, input.nowMs, rows));
   const some = inputs.filter((one) => one !== null);
   const vectors = some.length > 0 ? await input.embedUsers(some) : new Float32Array(0);
   let at = 0;
   return batch.map(({ userId, user, edges }, i) => {
-    const patch: UserStatePatch & { userId: string } = { userId, user, edges, history: entries[i] };
+    const patch: UserPatch = { userId, user, edges, history: found[i].entries };
     if (inputs[i] !== null) {
       const vector = vectors.slice(at * table.dim, ++at * table.dim);
       patch.embedding = { tower, vector };
-      sample.offer(vector);
     }
     const groups = histories.seen(userId);
     const postIds = groups.flatMap(({ rows }) => rows.map((row) => names.postId(row)));

@@ -7,6 +7,7 @@ import { FeatureEncoder } from '../../src/features/feature-encoder.ts';
 import { compilePlan, FEATURES } from '../../src/features/feature-schema.ts';
 import { historyEntry } from '../../src/hydrate.ts';
 import { packUser } from '../../src/pack-user.ts';
+import { steadyNow } from '../../src/steady-clock.ts';
 import { DIM, type EventType, HISTORY_LIMIT } from '../../src/vocabulary.ts';
 import { ItemVectors } from './replay-item-vectors.ts';
 
@@ -142,7 +143,7 @@ export class ReplayedService {
       exclude: EMPTY,
       explain: 0,
       explore: false,
-      deadlineAtMs: Date.now() + PATIENCE_MS,
+      deadlineAtMs: steadyNow() + PATIENCE_MS,
     };
   }
 

@@ -29,6 +29,12 @@ export interface Run {
   outcome: Promise<PhaseOutcome>;
 }
 
+/** Unix ms. */
+export interface Stretch {
+  fromMs: number;
+  toMs: number;
+}
+
 const POSTS = 50;
 /** Far above any deadline: what is not answered by then never will be. */
 const TIMEOUT_MS = 10_000;
@@ -145,6 +151,13 @@ export function between(outcome: PhaseOutcome, fromMs: number, toMs: number): Ta
   return total;
 }
 
+/** The same of several stretches together. */
+export function within(outcome: PhaseOutcome, stretches: readonly Stretch[]): Tally {
+  const total = new Tally();
+  for (const { fromMs, toMs } of stretches) addTally(total, between(outcome, fromMs, toMs));
+  return total;
+}
+
 function addTally(total: Tally, part: Tally): void {
   for (const kind of KINDS) {
     for (const fate of Object.keys(part.counts[kind]) as (keyof Tally['counts']['feed'])[]) {
@@ -171,14 +184,25 @@ export function failures(tally: Tally): number {
   return tally.sum('failed', 'timedOut', 'wrong', 'unsent');
 }
 
+/** What was not of full quality in the last second that had such an answer, since `sinceMs`. */
+export function lastCauses(outcome: PhaseOutcome, sinceMs: number): string {
+  const last = outcome.seconds.findLast(
+    (second, i) => outcome.startedAtMs + (i + 1) * 1000 > sinceMs && isBad(second),
+  );
+  return last ? causesOf(last) : 'none';
+}
+
+function isBad(second: Tally): boolean {
+  return second.sum('degraded', 'refused', 'failed', 'timedOut', 'wrong') > 0;
+}
+
 /**
  * Seconds from `sinceMs` until the last second in which an answer was degraded, refused or failed is over; 0 when there
  * was none; null when the outcome ends with such a second.
  */
 export function fullQualityAfter(outcome: PhaseOutcome, sinceMs: number): number | null {
-  const bad = (second: Tally) => second.sum('degraded', 'refused', 'failed', 'timedOut', 'wrong') > 0;
   const asked = outcome.seconds.filter((second) => second.sum('offered') > 0);
-  const last = asked.findLastIndex(bad);
+  const last = asked.findLastIndex(isBad);
   if (last === asked.length - 1 && asked.length > 0) return null;
   return Math.max(0, (outcome.startedAtMs + (last + 1) * 1000 - sinceMs) / 1000);
 }

@@ -1,8 +1,8 @@
 // One replica as a process of its own, on a port that it keeps over restarts. Called by site.ts and the scenarios.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inNamespace } from '../../test/setup/child-process.ts';
+import { START_FLAGS } from '../start-flags.ts';
 import { REPOSITORY } from './fault-world.ts';
 import { readMetrics, type Samples } from './metrics.ts';
 
@@ -30,9 +30,6 @@ export interface Health {
   state?: string;
 }
 
-/** Node's, as `npm start` has them. */
-const START_FLAGS: string[] =
-  JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')).scripts.start.match(/--\S+/g) ?? [];
 const START_MS = 120_000;
 const LOG_CHARACTERS = 500_000;
 

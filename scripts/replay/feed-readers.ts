@@ -1,14 +1,12 @@
 // Reads feeds at a rate while clicks are replayed: latency, causes of degraded answers, failures. Called by run.ts.
 import { LatencyHistogram, type LatencySummary } from '../load-test/latency-histogram.ts';
-import { callApi } from './api-client.ts';
+import { Balancer } from './balancer.ts';
 
 export interface FeedReadersOptions {
   bases: readonly string[];
   perSecond: number;
   /** Whose feed is read next; null where nobody is known yet. */
   reader: () => string | null;
-  /** As in ClickSenderOptions. */
-  asked?: (base: string) => boolean;
 }
 
 export interface ReadersReport {
@@ -16,29 +14,31 @@ export interface ReadersReport {
   /** Answers other than 200, and none in time. */
   failed: number;
   failures: Record<string, number>;
+  /** Feeds that one replica did not answer and the balancer asked of another. */
+  repeated: number;
   /** Answers with a cause in `degraded`, by cause; one answer may have several. */
   degraded: Record<string, number>;
   posts: number;
   latencyMs: LatencySummary;
 }
 
-/** A feed's own deadline is .3 s; a replica that is stopped gives none. */
-const TIMEOUT_MS = 3000;
 const PAGE = 20;
 
 export class FeedReaders {
   readonly #options: FeedReadersOptions;
   readonly #histogram = new LatencyHistogram();
-  readonly #report = { feeds: 0, failed: 0, failures: {}, degraded: {}, posts: 0 } as ReadersReport;
+  readonly #report = { feeds: 0, failed: 0, failures: {}, repeated: 0, degraded: {}, posts: 0 };
   readonly #inFlight = new Set<Promise<void>>();
+  readonly #balancer: Balancer;
   #timer: NodeJS.Timeout | undefined;
-  #turn = 0;
 
   constructor(options: FeedReadersOptions) {
     this.#options = options;
+    this.#balancer = new Balancer(options.bases);
   }
 
   start(): void {
+    this.#balancer.start();
     this.#timer = setInterval(() => {
       const read = this.#read().finally(() => this.#inFlight.delete(read));
       this.#inFlight.add(read);
@@ -49,6 +49,7 @@ export class FeedReaders {
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await Promise.all(this.#inFlight);
+    this.#balancer.stop();
   }
 
   get report(): ReadersReport {
@@ -56,21 +57,19 @@ export class FeedReaders {
   }
 
   async #read(): Promise<void> {
-    const { bases, reader, asked = () => true } = this.#options;
-    const userId = reader();
+    const userId = this.#options.reader();
     if (userId === null) return;
-    const inRotation = bases.filter(asked);
-    const base = inRotation[this.#turn++ % inRotation.length];
     const report = this.#report;
     report.feeds++;
     const path = `/feed/${encodeURIComponent(userId)}?limit=${PAGE}`;
-    const answer = await callApi(base, 'GET', path, undefined, TIMEOUT_MS).catch(() => null);
+    const { answer, repeated, ms } = await this.#balancer.get(path);
+    if (repeated) report.repeated++;
     if (answer?.status !== 200) {
       report.failed++;
       count(report.failures, answer === null ? 'no answer' : String(answer.status));
       return;
     }
-    this.#histogram.record(answer.ms);
+    this.#histogram.record(ms);
     const { posts, degraded } = answer.body as { posts: unknown[]; degraded: string[] };
     report.posts += posts.length;
     for (const cause of degraded) count(report.degraded, cause);

@@ -59,14 +59,17 @@ Likes, deletes, blocks and mutes are measured by \`npm run bench -- freshness\`.
 | new post, replica that took it | ${row(freshness.same)} |
 ${freshness.others ? `| new post, other replica | ${row(freshness.others)} |\n` : ''}${freshness.disturbed ? `| the same within 15 s of a kill | ${row(freshness.disturbed)} |\n` : ''}| \`GET /feed/:userId\`, ${options.feedsPerSecond} a second | ${row(feeds.latencyMs)} |
 
-Feeds: ${feeds.feeds}, of which ${feeds.failed} failed (${causes(feeds.failures)}). Causes of degraded answers: ${causes(feeds.degraded)}.
+Feeds are asked for as behind the balancer of \`deploy/\`: by its checks and times, and what one replica did not answer is
+asked of the other, once. ${feeds.feeds} feeds, ${feeds.repeated} of them asked of the other, ${feeds.failed} failed (${causes(feeds.failures)}). Causes of degraded answers: ${causes(feeds.degraded)}.
 
 ## Memory
 
 Resident, MiB; the slope by least squares over the second half of the samples, of the updater since its last start.
 So that everything that is bounded reaches its bound in the first half, feeds are kept ${options.sessionMinutes} min (by default 30), the
-change stream holds ${options.streamEntries.toLocaleString('en')} entries (by default 50,000), a replica the texts of ${options.cachedPosts.toLocaleString('en')} posts, and the clicks' readers ${options.accounts > 0 ? `share ${options.accounts.toLocaleString('en')} accounts` : 'have an account each'}. A replica's
-heap grows for some eight minutes after its start: live objects take a third of it, the rest is garbage not yet collected.
+change stream holds ${options.streamEntries.toLocaleString('en')} entries (by default 50,000), a replica the texts of ${options.cachedPosts.toLocaleString('en')} posts, and the clicks' readers ${options.accounts > 0 ? `share ${options.accounts.toLocaleString('en')} accounts` : 'have an account each'}. A
+replica's process keeps what its main thread held just before a full collection of its heap: what lives, and the slates,
+states and buffers that were replaced since the collection before. The more feeds a second, the more collections the
+first half has, and the sooner the highest is reached.
 
 | | first | last | mean of the second half | slope a minute |
 |---|---|---|---|---|
@@ -81,7 +84,8 @@ then, so a rebuild's differs a little by design.
 ## Features used and recomputed
 
 Posts of sampled requests recomputed from PostgreSQL as of each request's watermark (\`npm run features -- diff\`).
-Apart: posts about which an event was on its way while the request ran, so that the service may have had it or not.
+Apart: posts about which an event was on its way while the request ran, so that the service may have had it or not, and
+requests whose answer said that the user's state could not be read (\`user_state_unavailable\`).
 
 | | requests | posts | features that differ | apart: posts | of their numbers |
 |---|---|---|---|---|---|

@@ -33,7 +33,7 @@ export function replayPage(report: ReplayReport): string {
     ['events counted', counted === null ? 'not asked' : String(counted)],
     ['articles', `${sent.acceptedPosts} of ${sent.posts} accepted`],
     ['longest lag', `${replay.longestLagMs} ms`],
-    ['feeds', `${feeds.feeds}, ${feeds.failed} failed`],
+    ['feeds', `${feeds.feeds}, ${feeds.repeated} asked of another replica, ${feeds.failed} failed`],
     [
       'feed latency',
       `p50 ${feeds.latencyMs.p50} ms, p99 ${feeds.latencyMs.p99} ms, max ${feeds.latencyMs.max} ms`,

@@ -36,7 +36,7 @@ export async function runReplay(options: ReplayOptions): Promise<ReplayResult> {
   const { bases, prefix, durationMs, feedsPerSecond, pids, asked, disturbed, beside } = options;
   const sender = new ClickSender(options);
   const reader = () => sender.reader(Math.random);
-  const readers = new FeedReaders({ bases, perSecond: feedsPerSecond, reader, asked });
+  const readers = new FeedReaders({ bases, perSecond: feedsPerSecond, reader });
   const probe = new FreshnessProbe({ bases, prefix, asked, disturbed });
   const memory = new MemoryTrend(pids);
   const startedAt = Date.now();

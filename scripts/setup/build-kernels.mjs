@@ -18,6 +18,12 @@ export const SIMILARITY_KERNEL = {
   memory: ['--initialMemory', '1', '--maximumMemory', '1'],
 };
 
+/** The same; grows with the pool. */
+export const DPP_KERNEL = {
+  source: source('rerank/dpp-kernel/dpp.ts'),
+  memory: ['--initialMemory', '4', '--maximumMemory', '1024'],
+};
+
 /** The compiled module as bytes. Throws with the compiler's messages. */
 export async function compileKernel({ source, memory }) {
   const text = await readFile(source, 'utf8');
@@ -55,7 +61,7 @@ export async function compileKernel({ source, memory }) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  for (const kernel of [SCAN_KERNEL, SIMILARITY_KERNEL]) {
+  for (const kernel of [SCAN_KERNEL, SIMILARITY_KERNEL, DPP_KERNEL]) {
     const bytes = await compileKernel(kernel);
     const path = kernel.source.replace(/\.ts$/, '.wasm');
     await writeFile(path, bytes);

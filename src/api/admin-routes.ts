@@ -42,7 +42,8 @@ const historyResponse = z.object({
 
 export function adminRoutes(models: ModelAdmin, rules?: RulesAdmin): FastifyPluginAsyncZod {
   return async (app) => {
-    app.addHook('onRequest', async (request) => onlyFromHereWhileOpen(request));
+    // Routes have their guard as a hook of their own, and those come after the hooks of a plugin: a step later.
+    app.addHook('preParsing', async (request) => onlyFromHereWhileOpen(request));
     const places = bulkhead(AT_ONCE, 0);
     const inPlace = async <T>(work: () => T | Promise<T>): Promise<T> => {
       try {

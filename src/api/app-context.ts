@@ -23,6 +23,7 @@ import type { NewPostsCount, NewPostsQuery } from '../new-posts.ts';
 import type { ApiConfig } from './api-config.ts';
 import type { Authenticator } from './auth/authenticator.ts';
 import type { Draining } from './draining.ts';
+import type { FeedJobs } from './jobs/feed-jobs.ts';
 import type { SharedCounter } from './limit-store.ts';
 
 export interface SlateRequest {
@@ -180,6 +181,8 @@ export interface AppContext {
   auth?: Pick<Authenticator, 'authenticate' | 'isServiceKey'>;
   /** Counts rate limits for all replicas. Absent: each replica counts for itself. */
   limitCounter?: SharedCounter;
+  /** Absent: there is no /feed-jobs. */
+  feedJobs?: Pick<FeedJobs, 'store' | 'settings' | 'hosts' | 'start' | 'wake' | 'close'>;
   /** Begun by the process before it ends. */
   draining?: Draining;
 }

@@ -22,6 +22,8 @@ import { Idempotency } from './idempotency.ts';
 import { measureRequests } from './in-flight.ts';
 import { IngestGate } from './ingest-gate.ts';
 import { ingestRoutes } from './ingest-routes.ts';
+import { computeFeedJobPage } from './jobs/feed-job-page.ts';
+import { feedJobRoutes } from './jobs/feed-job-routes.ts';
 import { parseJsonBodies } from './json-body.ts';
 import { LastGoodSlates } from './last-good-slates.ts';
 import { type LimitEvents, limitAddresses } from './limits.ts';
@@ -34,6 +36,7 @@ import { PostIngestion } from './post-ingestion.ts';
 import { postRoutes } from './post-routes.ts';
 import { RecentErasures } from './recent-erasures.ts';
 import { newRequestId } from './request-id.ts';
+import { requestLog } from './request-log.ts';
 import { traceRequests } from './request-tracing.ts';
 import { secureAnswers } from './security-headers.ts';
 import { SeenRecorder } from './seen-recorder.ts';
@@ -64,6 +67,7 @@ export function buildApp(context: AppContext): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
+    childLoggerFactory: requestLog,
     genReqId: newRequestId,
     requestIdHeader: false,
     trustProxy: config.trustProxy.length > 0 ? [...config.trustProxy] : false,
@@ -92,8 +96,9 @@ export function buildApp(context: AppContext): FastifyInstance {
   app.setNotFoundHandler((request, reply) =>
     sendProblem(new FeedrankError('not_found', 'there is no such route'), request, reply),
   );
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
+    done();
   });
   const root = app as unknown as FastifyInstance;
   root.server.maxHeadersCount = MAX_HEADERS;
@@ -164,8 +169,12 @@ function routesOf(
   const sessions = new FeedSessions(stores.sessions, config.sessionTtlMs, clock.now);
   const edges = new UserEdges(stores.state, stores.users);
   const parts = { config, clock, ranker, catalogue, posts, seen, lastGood, tokens, cursors, sessions, edges };
+  const pages = new FeedPages(parts);
+  const { feedJobs } = context;
+  app.addHook('onReady', async () => feedJobs?.start(computeFeedJobPage({ ...parts, admission, pages })));
   app.addHook('onClose', async () => {
     unsubscribe();
+    await feedJobs?.close();
     await Promise.all([seen.drain(CLOSE_MS), servingLog.close()]);
   });
   return [
@@ -174,15 +183,15 @@ function routesOf(
       ...parts,
       admission,
       onServed: context.onServed,
-      pages: new FeedPages(parts),
+      pages,
       servingLog,
       erasures,
       metrics,
     }),
+    ...(feedJobs ? [feedJobRoutes({ ...parts, jobs: feedJobs })] : []),
     newPostsRoute({ config, clock, catalogue, seen, state: stores.state, users: stores.users }),
     ingestRoutes({
       config,
-      clock,
       posts: new PostIngestion({ store: stores.posts, clock, apply }),
       events: new EventIngestion({ store: stores.events, posts, catalogue, tokens, clock, apply }),
       idempotency: new Idempotency(stores.sessions, config.idempotencyTtlMs),
@@ -204,7 +213,7 @@ function routesOf(
       }),
     }),
     edgeRoutes({ config, clock, users: stores.users, apply }),
-    postRoutes({ config, clock, store: stores.posts, posts, catalogue, health, apply }),
+    postRoutes({ config, store: stores.posts, posts, catalogue, health, apply }),
     opsRoutes(context),
   ];
 }

@@ -71,7 +71,7 @@ export function edgeRoutes(parts: EdgeRoutesParts): FastifyPluginAsyncZod {
               throw invalid('authorId', 'is the user’s own id');
             const target = kind === 'mute_word' ? given.toLowerCase() : given;
             const edge = { userId, kind, target, createdAt: clock.now() };
-            await users.setEdges([edge], on, deadlineIn(config.ingestDeadlineMs, clock.now));
+            await users.setEdges([edge], on, deadlineIn(config.ingestDeadlineMs));
             await apply.before([{ kind: 'edge', edge, on }]);
             return { requestId: request.id, userId, kind, target, on };
           },

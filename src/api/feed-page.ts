@@ -16,6 +16,8 @@ export interface PageRequest {
   /** As in SlateRequest. */
   quality?: number;
   priority?: Priority;
+  /** A page by itself, for nobody to read on from: not explored, and without a cursor. */
+  single?: boolean;
   signal?: AbortSignal;
 }
 

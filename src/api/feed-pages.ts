@@ -1,7 +1,7 @@
 // Cuts pages from slates. Invariants: one feed never repeats a post; a snapshot's post is passed over only when it may
 // no longer be shown; when a snapshot is used up the next slate leaves out all of it; `end` means nothing is left.
 import type { Deadline } from '../deadline.ts';
-import { hash32, hash64, packHashes } from '../hashing.ts';
+import { hash32, packHashes } from '../hashing.ts';
 import type { ApiConfig } from './api-config.ts';
 import type { CatalogueView, KnownReader, Ranker } from './app-context.ts';
 import { type CursorScope, expiredCursor, type FeedCursors } from './feed-cursor.ts';
@@ -14,8 +14,9 @@ import {
   type SlateFacts,
   type SnapshotEntry,
 } from './feed-snapshot.ts';
-import { hashKey, hashSet, joinPairs } from './hash-pairs.ts';
+import { joinPairs } from './hash-pairs.ts';
 import type { LastGoodSlates } from './last-good-slates.ts';
+import { onlyNew } from './only-new.ts';
 import { PageEligibility, type PageReader, type ReadPost } from './page-eligibility.ts';
 import type { PostCache } from './post-cache.ts';
 import type { SeenRecorder } from './seen-recorder.ts';
@@ -91,7 +92,8 @@ export class FeedPages {
         break;
       }
     }
-    if (!end) page.nextCursor = await this.#cursor(walk, scope, position + page.posts.length, page, deadline);
+    if (!end && !request.single)
+      page.nextCursor = await this.#cursor(walk, scope, position + page.posts.length, page, deadline);
     page.facts = facts ?? walk.snapshot.facts;
     page.degraded = [...new Set([...page.facts.degraded, ...page.degraded])];
     return page;
@@ -179,7 +181,7 @@ export class FeedPages {
     }
     const exclude = joinPairs(prior, packHashes(request.exclude));
     const unconfirmed = seen.unconfirmed(request.userId);
-    const explore = hash32(request.requestId) / 2 ** 32 < config.exploreShare;
+    const explore = !request.single && hash32(request.requestId) / 2 ** 32 < config.exploreShare;
     let facts: SlateFacts;
     let entries: SnapshotEntry[];
     let reader: Pick<PageReader, 'edges' | 'showSensitive'>;
@@ -280,15 +282,6 @@ export class FeedPages {
 /** Two versions of the ranker; a fallback is named in `degraded` and may fill up a page. */
 function isOtherVersion(before: string, after: string): boolean {
   return before !== after && before.startsWith('ranker@') && after.startsWith('ranker@');
-}
-
-/** Drops repeats, and posts that the slate should have left out. */
-function onlyNew(entries: readonly SnapshotEntry[], exclude: Uint32Array): SnapshotEntry[] {
-  const taken = hashSet(exclude);
-  return entries.filter((entry) => {
-    const key = hashKey(hash64(entry.postId));
-    return !taken.has(key) && taken.add(key);
-  });
 }
 
 /** Canonical text of what shapes the feed, signed into its cursors. */

@@ -1,8 +1,10 @@
 // The rest of a re-ranked slate as kept between two pages: about 45 bytes a post. Immutable once stored, so that a
 // repeated request gives the same page. Written and read by feed-sessions.ts only.
 import type { Edge, PackedUser, PostExplanation, SlatePost } from '../contracts.ts';
+import { PackedPost } from '../packed-answer.ts';
 import { HEADS, type Head, SOURCES } from '../vocabulary.ts';
 import type { SlateResult } from './app-context.ts';
+import { UTF8_MOST, writeText } from './write-text.ts';
 
 /** What the slate said about itself; shown on each page that is cut from it and written to the serving log. */
 export interface SlateFacts {
@@ -71,32 +73,51 @@ export function encodeSnapshot(snapshot: FeedSnapshot): Uint8Array {
     ? entries.map((entry) => entry.explain ?? null)
     : null;
   const header = Buffer.from(JSON.stringify({ ...rest, explains }));
-  const ids = entries.map((entry) => Buffer.from(entry.postId));
-  const idBytes = ids.reduce((sum, id) => sum + id.length, 0);
   const entryBytes = ENTRY_BYTES + 1 + 4 * HEADS.length;
-  const out = Buffer.alloc(
-    FIXED_BYTES + header.length + 4 * prior.length + entries.length * entryBytes + idBytes,
+  let idRoom = 0;
+  for (const { postId } of entries) idRoom += postId.length * UTF8_MOST;
+  const out = Buffer.allocUnsafe(
+    FIXED_BYTES + header.length + 4 * prior.length + entries.length * entryBytes + idRoom,
   );
   let at = out.writeUInt8(VERSION, 0);
   at = out.writeUInt32LE(header.length, at);
   at = out.writeUInt32LE(prior.length, at);
   at = out.writeUInt32LE(entries.length, at);
   at += header.copy(out, at);
-  for (const half of prior) at = out.writeUInt32LE(half, at);
-  entries.forEach((entry, i) => {
-    at = out.writeUInt16LE(ids[i].length, at);
-    at += ids[i].copy(out, at);
+  for (let i = 0; i < prior.length; i++) at = out.writeUInt32LE(prior[i], at);
+  for (const entry of entries) {
+    const idBytes = writeText(entry.postId, out, at + 2);
+    at = out.writeUInt16LE(idBytes, at) + idBytes;
     at = out.writeFloatLE(entry.score, at);
     at = out.writeFloatLE(entry.propensity, at);
-    at = out.writeUInt8(
-      entry.sources.reduce((bits, source) => bits | (1 << SOURCES.indexOf(source)), 0),
-      at,
-    );
-    at = out.writeUInt8(entry.probabilities ? 1 : 0, at);
-    if (entry.probabilities) for (const head of HEADS) at = out.writeFloatLE(entry.probabilities[head], at);
-  });
+    at = out.writeUInt8(sourceBits(entry), at);
+    at = writeProbabilities(entry, out, at);
+  }
   return out.subarray(0, at);
 }
+
+function sourceBits(entry: SnapshotEntry): number {
+  if (entry instanceof PackedPost) return entry.sourceBits;
+  return entry.sources.reduce((bits, source) => bits | (1 << SOURCES.indexOf(source)), 0);
+}
+
+/** Whether there are any, then each. A post of a slate gives its own without an object in between. */
+function writeProbabilities(entry: SnapshotEntry, out: Buffer, from: number): number {
+  const packed = entry instanceof PackedPost ? entry : null;
+  const values = packed ? null : entry.probabilities;
+  const isScored = packed ? packed.isScored : values !== null;
+  out[from] = isScored ? 1 : 0;
+  if (!isScored) return from + 1;
+  for (let h = 0; h < HEADS.length; h++) {
+    FLOATS[h] = packed ? packed.probabilityOf(h) : (values?.[HEADS[h]] ?? 0);
+  }
+  for (let i = 0; i < FLOAT_BYTES.length; i++) out[from + 1 + i] = FLOAT_BYTES[i];
+  return from + 1 + FLOAT_BYTES.length;
+}
+
+/** One post's probabilities on their way to their bytes, little-endian as every machine that this runs on. */
+const FLOATS = new Float32Array(HEADS.length);
+const FLOAT_BYTES = new Uint8Array(FLOATS.buffer);
 
 /** null when the bytes are not a snapshot of this version. */
 export function decodeSnapshot(bytes: Uint8Array): FeedSnapshot | null {

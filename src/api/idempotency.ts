@@ -81,11 +81,11 @@ export class Idempotency {
   }
 }
 
-function sha256(text: string): string {
+export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('base64url');
 }
 
-function conflict(): FeedrankError {
+export function conflict(): FeedrankError {
   const reason = 'was used before with another body';
   return new FeedrankError('conflict', `idempotency-key: ${reason}`, {
     fields: [{ field: 'idempotency-key', reason }],

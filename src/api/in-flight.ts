@@ -1,5 +1,4 @@
 // What every request leaves in the metrics: that it runs, and at its end how long it took and how it ended.
-import { finished } from 'node:stream';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ApiMetrics } from './api-metrics.ts';
 
@@ -13,11 +12,15 @@ export function measureRequests(
   app.addHook('onRequest', (request, reply, done) => {
     const route = routeOf(request);
     requestsInFlight.inc({ route });
-    finished(reply.raw, (error) => {
+    let isOpen = true;
+    const end = (status: string) => {
+      if (!isOpen) return;
+      isOpen = false;
       requestsInFlight.dec({ route });
-      const status = error ? CLIENT_CLOSED : String(reply.statusCode);
       requestSeconds.observe({ route, method: request.method, status }, reply.elapsedTime / 1000);
-    });
+    };
+    reply.raw.once('finish', () => end(String(reply.statusCode)));
+    reply.raw.once('close', () => end(CLIENT_CLOSED));
     done();
   });
 }

@@ -18,7 +18,6 @@ const HANDLER_GRACE_MS = 2000;
 
 export interface IngestRoutesParts {
   config: Pick<ApiConfig, 'ingestDeadlineMs' | 'maxBatch' | 'bulkBodyLimitBytes'>;
-  clock: { now(): number };
   posts: PostIngestion;
   events: EventIngestion;
   idempotency: Idempotency;
@@ -35,10 +34,10 @@ const refusedBatch = {
 };
 
 export function ingestRoutes(parts: IngestRoutesParts): FastifyPluginAsyncZod {
-  const { config, clock, gate, idempotency, metrics } = parts;
+  const { config, gate, idempotency, metrics } = parts;
 
   async function answer(kind: Kind, request: FastifyRequest, reply: FastifyReply): Promise<BatchResponse> {
-    const deadline = deadlineIn(config.ingestDeadlineMs, clock.now);
+    const deadline = deadlineIn(config.ingestDeadlineMs);
     const body = request.body as Record<Kind, unknown[]>;
     metrics.batchItems.observe({ kind }, body[kind].length);
     const work = async () => {

@@ -47,11 +47,13 @@ export function newPostsRoute(parts: NewPostsRouteParts): FastifyPluginAsyncZod 
       async (request, reply) => {
         const { userId } = request.params;
         const { since } = request.query;
-        const state = await readUser(parts, userId, deadlineIn(config.feedDeadlineMs, clock.now));
+        // Before the state is read: what a write takes over meanwhile would be in neither.
+        const delivered = seen.unconfirmed(userId);
+        const state = await readUser(parts, userId, deadlineIn(config.feedDeadlineMs));
         const nowMs = clock.now();
         const found = catalogue.countNew({
           user: packUser(userId, state ?? null, NO_VECTOR, 'cold'),
-          exclude: seen.unconfirmed(userId),
+          exclude: delivered,
           sinceMs: since,
           nowMs,
         });

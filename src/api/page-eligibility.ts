@@ -27,8 +27,11 @@ export class PageEligibility {
   readonly #mutedWord: ((post: Post) => boolean) | null;
 
   constructor(catalogue: Pick<CatalogueView, 'find'>, { userId, edges, showSensitive }: PageReader) {
-    const targets = (kind: Edge['kind']) =>
-      edges.filter((edge) => edge.kind === kind).map((edge) => edge.target);
+    const targets = (kind: Edge['kind']) => {
+      const found: string[] = [];
+      for (const edge of edges) if (edge.kind === kind) found.push(edge.target);
+      return found;
+    };
     this.#catalogue = catalogue;
     this.#userId = userId;
     this.#refusesSensitive = showSensitive === false;

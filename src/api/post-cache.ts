@@ -56,6 +56,11 @@ export class PostCache {
     deadline: Deadline,
     believeMissing = false,
   ): Promise<(Post | null)[]> {
+    const known = this.peek(ids);
+    if (!known.includes(null)) {
+      if (ids.length > 0) this.#onRequest('hit', ids.length);
+      return known;
+    }
     const found = new Map<string, Post | null>();
     const joined = new Map<Read, string[]>();
     const missing: string[] = [];

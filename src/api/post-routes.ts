@@ -18,7 +18,6 @@ const DEFAULT_SIMILAR = 10;
 
 export interface PostRoutesParts {
   config: Pick<ApiConfig, 'ingestDeadlineMs' | 'maxLimit'>;
-  clock: { now(): number };
   store: Pick<PostStore, 'deletePost'>;
   posts: PostCache;
   catalogue: Pick<CatalogueView, 'find' | 'similar'>;
@@ -27,8 +26,8 @@ export interface PostRoutesParts {
 }
 
 export function postRoutes(parts: PostRoutesParts): FastifyPluginAsyncZod {
-  const { config, clock, store, posts, catalogue, health, apply } = parts;
-  const deadlineNow = () => deadlineIn(config.ingestDeadlineMs, clock.now);
+  const { config, store, posts, catalogue, health, apply } = parts;
+  const deadlineNow = () => deadlineIn(config.ingestDeadlineMs);
   const noSuchPost = () => new FeedrankError('not_found', 'there is no such post');
 
   return async (app) => {

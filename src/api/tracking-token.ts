@@ -12,6 +12,9 @@ export interface TrackedServing {
 
 export class TrackingTokens {
   readonly #signer: Signer;
+  /** Of the last request: a page's tokens are issued one after the other. */
+  readonly #payload = Buffer.alloc(REQUEST_ID_BYTES + 4);
+  #requestId = '';
 
   constructor(secret: string) {
     this.#signer = new Signer(secret, 'tracking-token');
@@ -19,8 +22,12 @@ export class TrackingTokens {
 
   /** `requestId` is base64url of 16 bytes, as made by `newRequestId`. */
   issue(serving: TrackedServing, userId: string, postId: string): string {
-    const payload = Buffer.alloc(REQUEST_ID_BYTES + 4);
-    payload.write(serving.requestId, 0, REQUEST_ID_BYTES, 'base64url');
+    const payload = this.#payload;
+    if (serving.requestId !== this.#requestId) {
+      payload.fill(0);
+      payload.write(serving.requestId, 0, REQUEST_ID_BYTES, 'base64url');
+      this.#requestId = serving.requestId;
+    }
     payload.writeUInt32BE(serving.position, REQUEST_ID_BYTES);
     return this.#signer.seal(payload, [userId, postId]);
   }

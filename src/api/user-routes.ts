@@ -19,7 +19,7 @@ export interface UserRoutesParts {
 
 export function userRoutes(parts: UserRoutesParts): FastifyPluginAsyncZod {
   const { config, clock, users, erasure, apply } = parts;
-  const deadlineNow = () => deadlineIn(config.ingestDeadlineMs, clock.now);
+  const deadlineNow = () => deadlineIn(config.ingestDeadlineMs);
 
   return async (app) => {
     app.put(
@@ -80,7 +80,8 @@ export function userRoutes(parts: UserRoutesParts): FastifyPluginAsyncZod {
       '/users/:id',
       {
         schema: {
-          summary: 'Erase a user: profile, edges, events, serving log, online state, feed sessions',
+          summary:
+            'Erase a user: profile, edges, events, serving log, results of feed jobs, online state, feed sessions',
           tags: ['users'],
           params: userIdParams,
           response: { 200: erasureResponse, default: problemResponse },

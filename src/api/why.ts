@@ -7,14 +7,14 @@ export function whyShown(
   post: Pick<Post, 'topic'> | null,
   embeddingKind: SlateFacts['embeddingKind'],
 ): string {
-  const from = new Set(entry.sources);
+  const { sources } = entry;
   const topic = post?.topic;
-  if (from.has('following')) return 'from an author you follow';
-  if (from.has('similar')) return 'similar to posts you engaged with';
-  if (from.has('nearest') && embeddingKind !== 'cold') {
+  if (sources.includes('following')) return 'from an author you follow';
+  if (sources.includes('similar')) return 'similar to posts you engaged with';
+  if (sources.includes('nearest') && embeddingKind !== 'cold') {
     return topic ? `close to your interests, in ${topic}` : 'close to your interests';
   }
-  if (from.has('trending')) return topic ? `trending in ${topic}` : 'trending now';
-  if (from.has('fresh')) return topic ? `new in ${topic}` : 'new';
+  if (sources.includes('trending')) return topic ? `trending in ${topic}` : 'trending now';
+  if (sources.includes('fresh')) return topic ? `new in ${topic}` : 'new';
   return topic ? `to get to know you, from ${topic}` : 'to get to know you';
 }

@@ -32,16 +32,16 @@ export class FreshSource implements CandidateSource {
     const similarities = this.#score(query.user.embedding, catalogue, first, rows);
     let recency = 1;
     for (let row = rows - 1; row >= first; row--) {
+      const found = similarities[row - first];
+      // A vector with a hole in it costs the order, not the source.
+      const similarity = found - found === 0 ? found : 0;
+      // Base rows only get older: the last recency bounds this one, and the record of most posts is not looked at.
+      if (row < baseRows - 1 && similarity + recencyWeight * recency < this.#best.threshold) continue;
       const at = createdAtMs(records, row);
       if (at < oldestMs || at > window.newestMs) continue;
       const word = row * RECORD_WORDS;
       if (records.u32[word + FIELD.flags] & FLAG.deleted) continue;
       if (records.f32[word + FIELD.impressions] > maxImpressions) continue;
-      const found = similarities[row - first];
-      // A vector with a hole in it costs the order, not the source.
-      const similarity = found - found === 0 ? found : 0;
-      // Base rows only get older: the last recency bounds this one, and most posts need no exponential.
-      if (row < baseRows - 1 && similarity + recencyWeight * recency < this.#best.threshold) continue;
       recency = Math.exp(-decay * Math.max(0, query.nowMs - at));
       this.#best.offer(row, similarity + recencyWeight * recency);
     }

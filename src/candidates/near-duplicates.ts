@@ -6,9 +6,13 @@ import { FIELD, RECORD_WORDS } from '../post-record.ts';
 const CHUNKS = 4;
 /** Slots a chunk: few enough for the first levels of cache; a chain's entries are compared whole, so sharing is harmless. */
 const CHUNK_SLOTS = 0x1000;
-/** Sort keys: similarity in 2⁻²⁰ steps above the position of the entry; both fit a double exactly. */
 const SIMILARITY_STEPS = 2 ** 20;
-const MAX_ENTRIES = 2 ** 24;
+/** Sort keys have two digits: room for similarities within ±2. */
+const DIGIT_BITS = 11;
+const DIGIT_MASK = 2 ** DIGIT_BITS - 1;
+const MAX_KEY = 2 ** (2 * DIGIT_BITS) - 1;
+/** Scratch of one call. */
+const DIGITS = new Uint32Array(DIGIT_MASK + 1);
 
 /** One a worker; storage is kept between requests. */
 export class NearDuplicates {
@@ -109,16 +113,36 @@ export function popcount(value: number): number {
   return Math.imul((v + (v >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }
 
-/** Entries by falling similarity: a native sort of numbers that carry the entry's position in their low bits. */
+/**
+ * Entries by falling similarity, in steps of 2⁻²⁰; equal ones as given. A radix sort of two passes: a third of what the
+ * native sort of a thousand numbers costs.
+ */
 export function bySimilarity(entries: Uint32Array, similarity: Float32Array): Uint32Array {
-  const keys = new Float64Array(entries.length);
-  for (let i = 0; i < entries.length; i++) {
-    keys[i] = -Math.round(similarity[entries[i]] * SIMILARITY_STEPS) * MAX_ENTRIES + i;
+  const size = entries.length;
+  const keys = new Uint32Array(size);
+  for (let i = 0; i < size; i++) {
+    const steps = Math.round(similarity[entries[i]] * SIMILARITY_STEPS);
+    keys[i] = Math.max(0, Math.min(MAX_KEY, 2 * SIMILARITY_STEPS - steps));
   }
-  keys.sort();
-  const order = new Uint32Array(entries.length);
-  for (let i = 0; i < entries.length; i++) {
-    order[i] = entries[keys[i] - Math.floor(keys[i] / MAX_ENTRIES) * MAX_ENTRIES];
-  }
+  const half = new Uint32Array(size);
+  const order = new Uint32Array(size);
+  placeBy(keys, 0, null, half);
+  placeBy(keys, DIGIT_BITS, half, order);
+  for (let i = 0; i < size; i++) order[i] = entries[order[i]];
   return order;
+}
+
+/** Writes the positions `from` (null: 0, 1, …) into `to`, by rising digit of their keys; equal ones as they were. */
+function placeBy(keys: Uint32Array, shift: number, from: Uint32Array | null, to: Uint32Array): void {
+  DIGITS.fill(0);
+  for (let i = 0; i < keys.length; i++) DIGITS[(keys[i] >>> shift) & DIGIT_MASK]++;
+  for (let digit = 0, next = 0; digit <= DIGIT_MASK; digit++) {
+    const count = DIGITS[digit];
+    DIGITS[digit] = next;
+    next += count;
+  }
+  for (let i = 0; i < keys.length; i++) {
+    const at = from === null ? i : from[i];
+    to[DIGITS[(keys[at] >>> shift) & DIGIT_MASK]++] = at;
+  }
 }

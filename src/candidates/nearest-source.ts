@@ -5,7 +5,6 @@ import { MAX_HITS } from './index/table-layout.ts';
 import { interestsOf } from './interest-vectors.ts';
 import type { RetrievalConfig } from './retrieval-config.ts';
 import { RowSet } from './row-set.ts';
-import { rowSimilarity } from './similarity.ts';
 import { type AgeWindow, type CandidateSource, newHits, resetHits } from './source.ts';
 
 /** Below this share of rows inside the age window an exact scan of the window beats over-fetching (FACTS.md). */
@@ -36,7 +35,7 @@ export class NearestSource implements CandidateSource {
     this.#config = config;
   }
 
-  /** The similarity of every hit is that to the user vector. */
+  /** The similarity of a hit is that to the user vector, NaN where only an interest's search found it. */
   retrieve(query: FeedQuery, catalogue: Catalogue, window: AgeWindow, quota: number, out: Hits): void {
     const { user } = query;
     const { interests: count, userShare } = this.#config;
@@ -54,12 +53,7 @@ export class NearestSource implements CandidateSource {
       this.#search(vector, catalogue, window, Math.ceil(quota * share * INTEREST_FETCH), hits);
       turns.push({ hits, share, at: 0 });
     }
-    const size = turns[0].hits.size;
-    // A post that the user vector's own search found has its similarity from there.
-    const ofInterests = takeInTurn(turns, size, out, this.#taken);
-    for (const i of ofInterests) {
-      out.similarity[i] = rowSimilarity(catalogue.vectors, out.rows[i], user.embedding, catalogue.dim);
-    }
+    takeInTurn(turns, turns[0].hits.size, out, this.#taken);
   }
 
   #search(vector: Float32Array, catalogue: Catalogue, window: AgeWindow, quota: number, out: Hits): void {
@@ -75,28 +69,23 @@ export class NearestSource implements CandidateSource {
   }
 }
 
-/**
- * The next hit is of the list that is furthest behind its share; a row that an earlier turn took is passed over.
- * Returns the positions in `out` of those that are not of the first list.
- */
-function takeInTurn(turns: readonly Turn[], quota: number, out: Hits, taken: RowSet): number[] {
+/** The next hit is of the list that is furthest behind its share; a row that an earlier turn took is passed over. */
+function takeInTurn(turns: readonly Turn[], quota: number, out: Hits, taken: RowSet): void {
   resetHits(out, quota);
   taken.reset(quota);
-  const others: number[] = [];
   while (out.size < quota) {
     let next: Turn | null = null;
-    for (const turn of turns) {
+    for (let i = 0; i < turns.length; i++) {
+      const turn = turns[i];
       if (turn.at === turn.hits.size) continue;
       if (next === null || (turn.at + 1) * next.share < (next.at + 1) * turn.share) next = turn;
     }
-    if (next === null) return others;
+    if (next === null) return;
     const { rows, similarity } = next.hits;
     const row = rows[next.at];
     const found = similarity[next.at++];
     if (!taken.add(row)) continue;
-    if (next !== turns[0]) others.push(out.size);
     out.rows[out.size] = row;
-    out.similarity[out.size++] = found;
+    out.similarity[out.size++] = next === turns[0] ? found : Number.NaN;
   }
-  return others;
 }

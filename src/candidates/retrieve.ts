@@ -16,7 +16,7 @@ import { cutByQuota } from './quota-cut.ts';
 import type { RetrievalConfig } from './retrieval-config.ts';
 import { candidateSet, countRemoved, emptyRetrieved, keptEntries, type Retrieved } from './retrieved.ts';
 import { SimilarSource } from './similar-source.ts';
-import { rowSimilarity } from './similarity.ts';
+import { RowSimilarities } from './similarity.ts';
 import { type AgeWindow, type CandidateSource, newHits } from './source.ts';
 import type { TrendingBoard } from './trending-board.ts';
 import { TrendingSource } from './trending-source.ts';
@@ -52,11 +52,18 @@ export class Retriever {
   readonly #contexts = new FilterContexts();
   readonly #duplicates: NearDuplicates;
   readonly #hits: Hits = newHits(0);
+  readonly #scores: RowSimilarities;
   #states = new Uint8Array(0);
   /** Entries `[0, included)` were asked for by the request, not proposed by a source. */
   #included = 0;
 
-  constructor(sources: readonly CandidateSource[], config: RetrievalConfig) {
+  /** `index`: scores rows faster than a loop here does. */
+  constructor(
+    sources: readonly CandidateSource[],
+    config: RetrievalConfig,
+    index: VectorIndex | null = null,
+  ) {
+    this.#scores = new RowSimilarities(index);
     this.#sources = sources;
     this.#config = config;
     this.#quotas = SOURCES.map((source) => config.quotas[source]);
@@ -143,10 +150,7 @@ export class Retriever {
     const states = this.#states;
     filterRows(rows, size, states, context);
     const kept = keptEntries(states, size);
-    for (const entry of kept) {
-      if (!Number.isNaN(similarity[entry])) continue;
-      similarity[entry] = rowSimilarity(catalogue.vectors, rows[entry], query.user.embedding, catalogue.dim);
-    }
+    this.#score(kept, query.user.embedding, catalogue);
     // What was asked for comes first: of two near-duplicates it is the one that stays.
     const order = this.#includedFirst(bySimilarity(kept, similarity));
     let left = kept.length;
@@ -156,6 +160,18 @@ export class Retriever {
     });
     result.filterMs += performance.now() - startedAt;
     return left;
+  }
+
+  /** The similarity to the user of the kept entries that no source found by it. */
+  #score(kept: Uint32Array, vector: Float32Array, catalogue: Catalogue): void {
+    const { rows, similarity } = this.#merge;
+    const missing = kept.filter((entry) => Number.isNaN(similarity[entry]));
+    const scores = this.#scores.of(
+      vector,
+      missing.map((entry) => rows[entry]),
+      catalogue,
+    );
+    for (let i = 0; i < missing.length; i++) similarity[missing[i]] = scores[i];
   }
 
   /** Newest first through the catalogue until enough is kept; only rows that pass the filters are taken in. */

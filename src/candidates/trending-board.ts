@@ -17,6 +17,8 @@ import { TopRows } from './top-rows.ts';
 
 /** Rows of the smallest slice: about 0.05 ms. */
 const MIN_SLICE_ROWS = 1024;
+/** A window of more rows takes longer than `refreshMs` in proportion: a pass costs about 20 ns a row, in each worker. */
+const ROWS_A_REFRESH = 500_000;
 /** Weight of the slow (24 h) counter against the fast (2 h) one: the same sum over a post's life. */
 const SLOW_WEIGHT = FAST_HALF_LIFE_HOURS / SLOW_HALF_LIFE_HOURS;
 /** Weight of all-time engagement: it only orders what nobody engaged with lately (old imports, quiet nights). */
@@ -27,12 +29,14 @@ const LN2_SLOW = Math.LN2 / (SLOW_HALF_LIFE_HOURS * 3600);
 export interface BoardList {
   hits: Hits;
   scores: Float64Array;
+  /** Of each hit, as of the pass. */
+  topics: Uint32Array;
 }
 
 export class TrendingBoard {
   readonly #config: RetrievalConfig['trending'];
   #generation: string | null = null;
-  #overall: BoardList = { hits: newHits(0), scores: new Float64Array(0) };
+  #overall: BoardList = { hits: newHits(0), scores: new Float64Array(0), topics: new Uint32Array(0) };
   #byLanguage = new Map<number, BoardList>();
   #heap: TopRows;
   #heaps: (TopRows | undefined)[] = [];
@@ -58,10 +62,10 @@ export class TrendingBoard {
     this.#generation = catalogue.generation;
     this.#begin(catalogue, nowMs);
     this.#scan(catalogue, this.#endRow);
-    this.#publish(nowMs);
+    this.#publish(catalogue, nowMs);
   }
 
-  /** The share of a pass that is due by now, so that one takes `refreshMs` whatever the traffic. */
+  /** The share of a pass that is due by now, so that one takes `refreshMs` whatever the traffic; longer over many rows. */
   advance(catalogue: Catalogue, nowMs: number): void {
     if (catalogue.generation !== this.#generation) {
       this.refresh(catalogue, nowMs);
@@ -72,10 +76,13 @@ export class TrendingBoard {
       if (elapsed === 0) return;
       this.#begin(catalogue, nowMs);
     }
+    const passMs = this.#config.refreshMs * Math.max(1, this.#passRows / ROWS_A_REFRESH);
+    const due = Math.ceil((this.#passRows * elapsed) / passMs);
+    // Between slices a request pays nothing.
+    if (due < MIN_SLICE_ROWS && this.#passRows > MIN_SLICE_ROWS) return;
     this.#advancedAtMs = Math.max(nowMs, this.#advancedAtMs);
-    const due = Math.ceil((this.#passRows * elapsed) / this.#config.refreshMs);
     this.#scan(catalogue, Math.min(this.#endRow, this.#cursor + Math.max(MIN_SLICE_ROWS, due)));
-    if (this.#cursor >= this.#endRow) this.#publish(nowMs);
+    if (this.#cursor >= this.#endRow) this.#publish(catalogue, nowMs);
   }
 
   #begin(catalogue: Catalogue, nowMs: number): void {
@@ -128,19 +135,21 @@ export class TrendingBoard {
     return (this.#heaps[code] ??= new TopRows(this.#config.perLanguage));
   }
 
-  #publish(nowMs: number): void {
+  #publish(catalogue: Catalogue, nowMs: number): void {
     this.#passing = false;
     this.#advancedAtMs = nowMs;
-    this.#overall = listOf(this.#heap);
+    this.#overall = listOf(this.#heap, catalogue);
     this.#byLanguage = new Map();
     this.#heaps.forEach((heap, language) => {
-      if (heap && heap.size > 0) this.#byLanguage.set(language, listOf(heap));
+      if (heap && heap.size > 0) this.#byLanguage.set(language, listOf(heap, catalogue));
     });
   }
 }
 
-function listOf(heap: TopRows): BoardList {
-  const list = { hits: newHits(heap.size), scores: new Float64Array(heap.size) };
-  heap.drain(list.hits, list.scores);
-  return list;
+function listOf(heap: TopRows, { records }: Catalogue): BoardList {
+  const hits = newHits(heap.size);
+  const scores = new Float64Array(heap.size);
+  heap.drain(hits, scores);
+  const topics = hits.rows.map((row) => records.u32[row * RECORD_WORDS + FIELD.topic]);
+  return { hits, scores, topics };
 }

@@ -1,6 +1,5 @@
 // Posts with the most engagement now, in the user's languages, those of the user's topics first.
 import type { Catalogue, FeedQuery, Hits } from '../contracts.ts';
-import { FIELD, RECORD_WORDS } from '../post-record.ts';
 import { ENGAGEMENT_CODES } from '../vocabulary.ts';
 import type { AgeWindow, CandidateSource } from './source.ts';
 import { TopRows } from './top-rows.ts';
@@ -23,22 +22,19 @@ export class TrendingSource implements CandidateSource {
     this.#best.clear();
     const topics = topicsOf(query);
     const languages = query.user.languages;
-    if (languages.length === 0) this.#offer(this.#board.list(null), catalogue, window, topics);
-    else
-      for (const code of new Set([0, ...languages]))
-        this.#offer(this.#board.list(code), catalogue, window, topics);
+    if (languages.length === 0) this.#offer(this.#board.list(null), window, topics);
+    else for (const code of new Set([0, ...languages])) this.#offer(this.#board.list(code), window, topics);
     this.#best.drain(out);
   }
 
-  #offer(list: BoardList | undefined, catalogue: Catalogue, window: AgeWindow, topics: Set<number>): void {
+  #offer(list: BoardList | undefined, window: AgeWindow, topics: Set<number>): void {
     if (!list) return;
-    const { records } = catalogue;
     for (let i = 0; i < list.hits.size; i++) {
       const row = list.hits.rows[i];
       // Falling scores: nothing further down can enter, boosted or not.
       if (list.scores[i] * this.#topicBoost < this.#best.threshold) return;
       if (row < window.firstRow) continue;
-      const own = topics.has(records.u32[row * RECORD_WORDS + FIELD.topic]);
+      const own = topics.has(list.topics[i]);
       this.#best.offer(row, own ? list.scores[i] * this.#topicBoost : list.scores[i]);
     }
   }

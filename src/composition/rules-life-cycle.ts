@@ -9,8 +9,8 @@ import { rulesRolloutOf } from '../ranking/lifecycle/rollout-config.ts';
 import type { OtherRefusal } from '../registry-view.ts';
 import { RulesFile } from '../rerank/rules-file.ts';
 import { RulesChoices } from '../rules-choice.ts';
-import { createRulesMetrics } from '../rules-metrics.ts';
 import { RulesRollout } from '../rules-rollout.ts';
+import { createRulesMetrics } from '../stage-metrics.ts';
 import { authorKeyBy, readRolloutConfig } from './model-life-cycle.ts';
 
 export interface RulesLifeCycle {

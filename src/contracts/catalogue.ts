@@ -42,6 +42,8 @@ export interface VectorIndex {
   rowsRead?(k: number, fromRow: number): number;
   /** The similarity of the rows `fromRow` … `fromRow + out.length − 1` to a vector of finite numbers, deleted ones too. */
   similarities?(query: Float32Array, fromRow: number, out: Float32Array): void;
+  /** The same for any `rows` that there are, as many as `out` has room for. */
+  similaritiesOf?(query: Float32Array, rows: Uint32Array, out: Float32Array): void;
 }
 
 /** Candidates of one request, in rows of one generation. */

@@ -65,6 +65,8 @@ export interface RankerChoice {
   arm: string | null;
   /** Value weights of the arm; null = the configured ones. */
   weights: Record<Head, number> | null;
+  /** Version of the light ranker on trial, where this user is to get it; absent = the one that serves. */
+  light?: string;
 }
 
 export interface RankedSet {

@@ -3,8 +3,8 @@
 import { Worker } from 'node:worker_threads';
 import { FeedrankError } from '../errors.ts';
 import type { EmbedRequest, EmbedResponse, EmbedWorkerData } from './embed-worker.ts';
+import { buffersOf, type PackedUsers, packUsers, type UserTowerInput } from './packed-users.ts';
 import type { PostTowerInput } from './post-tower.ts';
-import type { UserTowerInput } from './user-tower.ts';
 
 export interface EmbedPoolOptions extends EmbedWorkerData {
   workers: number;
@@ -19,9 +19,7 @@ export interface EmbedPoolOptions extends EmbedWorkerData {
   script?: URL;
 }
 
-type Work =
-  | { kind: 'posts'; posts: readonly PostTowerInput[] }
-  | { kind: 'users'; users: readonly UserTowerInput[] };
+type Work = { kind: 'posts'; posts: readonly PostTowerInput[] } | { kind: 'users'; users: PackedUsers };
 
 interface Job {
   work: Work;
@@ -94,9 +92,9 @@ export class EmbedPool {
     return this.#submit(posts, (part) => ({ kind: 'posts', posts: part }));
   }
 
-  /** `[U, dim]` row-major float32, unit norm. */
+  /** `[U, dim]` row-major float32, unit norm. The inputs are read before it returns. */
   embedUsers(users: readonly UserTowerInput[]): Promise<Float32Array> {
-    return this.#submit(users, (part) => ({ kind: 'users', users: part }));
+    return this.#submit(users, (part) => ({ kind: 'users', users: packUsers(part, this.dim) }));
   }
 
   /** Unit vector [dim] of a user without history. */
@@ -139,7 +137,7 @@ export class EmbedPool {
       if (!job) return;
       const request: EmbedRequest = { id: this.#nextId++, ...job.work };
       try {
-        member.worker.postMessage(request);
+        member.worker.postMessage(request, request.kind === 'users' ? buffersOf(request.users) : []);
         member.job = job;
         member.timer = setTimeout(() => this.#lose(member), this.#options.hangMs ?? HANG_MS);
       } catch (error) {

@@ -1,8 +1,9 @@
 // One thread of the embed pool: a post tower and a user tower session. One job at a time; answers every message.
 import { parentPort, workerData } from 'node:worker_threads';
 import { FeedrankError, messageOf } from '../errors.ts';
+import type { PackedUsers } from './packed-users.ts';
 import { PostTower, type PostTowerInput } from './post-tower.ts';
-import { UserTower, type UserTowerInput } from './user-tower.ts';
+import { UserTower } from './user-tower.ts';
 
 export interface EmbedWorkerData {
   postTowerDir: string;
@@ -11,7 +12,7 @@ export interface EmbedWorkerData {
 
 export type EmbedRequest =
   | { id: number; kind: 'posts'; posts: readonly PostTowerInput[] }
-  | { id: number; kind: 'users'; users: readonly UserTowerInput[] }
+  | { id: number; kind: 'users'; users: PackedUsers }
   | { id: number; kind: 'close' };
 
 export type EmbedResponse =
@@ -48,7 +49,9 @@ try {
       }
       try {
         const vectors =
-          request.kind === 'posts' ? await posts.embed(request.posts) : await users.embed(request.users);
+          request.kind === 'posts'
+            ? await posts.embed(request.posts)
+            : await users.embedPacked(request.users);
         answer({ kind: 'result', id: request.id, vectors }, [vectors.buffer as ArrayBuffer]);
       } catch (error) {
         answer({ kind: 'failed', id: request.id, error: messageOf(error) });

@@ -3,16 +3,10 @@
 import type { Catalogue, PackedUser } from '../contracts.ts';
 import { AUTHOR_WORDS, FIELD, RECORD_WORDS } from '../post-record.ts';
 import { DIM } from '../vocabulary.ts';
-import {
-  type FeatureContext,
-  logCount,
-  NEGATIVE_LANE,
-  POSITIVE_LANE,
-  RequestFeatures,
-} from './feature-request.ts';
+import { type FeatureContext, logCount, POSITIVE_LANE, RequestFeatures } from './feature-request.ts';
 import { type FeaturePlan, FULL_WIDTH, fullOffset } from './feature-schema.ts';
-import { fillLogs, fillPost } from './post-features.ts';
-import { BLOCK_ROWS, LANES, ROW_LOGS } from './similarity-kernel.ts';
+import { fillKind, fillLogs, LOG_COLUMNS, MAX_LOG_RATIO } from './post-features.ts';
+import { BLOCK_ROWS, ROW_LOGS, SimilarityKernel } from './similarity-kernel.ts';
 
 const AT = {
   userSimilarity: fullOffset('user_similarity@1'),
@@ -26,23 +20,26 @@ const AT = {
   historyDuplicate: fullOffset('history_duplicate@1'),
   hadamard: fullOffset('hadamard@1'),
 };
+const COSINES = {
+  user: AT.userSimilarity,
+  negative: AT.negativeSimilarity,
+  positive: AT.historySimilarity,
+};
 /** 4-byte words of a cache line. */
 const LINE_WORDS = 16;
-/** Simhashes that differ in this many of 64 bits are as far apart as unrelated texts. */
-const UNRELATED_BITS = 32;
 
 export class FeatureEncoder {
   readonly plan: FeaturePlan;
   /** D */
   readonly width: number;
-  readonly #request = new RequestFeatures();
-  readonly #row = new Float32Array(FULL_WIDTH);
+  readonly #request: RequestFeatures;
   readonly #hadamard: boolean;
   /** Keeps the reads of `#beginBlock` from being optimised away. */
   readonly #touched = new Float64Array(1);
 
   constructor(plan: FeaturePlan) {
     this.plan = plan;
+    this.#request = new RequestFeatures(new SimilarityKernel(plan, LOG_COLUMNS));
     this.width = plan.width;
     this.#hadamard = plan.has('hadamard@1');
   }
@@ -54,6 +51,7 @@ export class FeatureEncoder {
   begin(user: PackedUser, catalogue: Catalogue, context: FeatureContext): void {
     this.#request.begin(user, catalogue, context.nowMs);
     this.#request.setPosition(context.position);
+    this.#request.kernel.begin(this.#request.template);
   }
 
   /** Columns of the request alone, those of features of the groups `user` and `context`: [plan.width], finite. */
@@ -71,26 +69,23 @@ export class FeatureEncoder {
    * @param out [≥ to − from, D] row-major float32
    */
   encode(catalogue: Catalogue, rows: Uint32Array, from: number, to: number, out: Float32Array): void {
-    const { columns, width } = this.plan;
-    const row = this.#row;
-    const { template, nowMs, kernel } = this.#request;
-    const { logs } = kernel;
-    row.set(template);
-    for (let i = from, base = 0; i < to; i++, base += width) {
-      const inBlock = (i - from) % BLOCK_ROWS;
-      if (inBlock === 0) this.#beginBlock(catalogue, rows, i, Math.min(to, i + BLOCK_ROWS));
-      fillPost(row, logs, inBlock * ROW_LOGS, catalogue, rows[i], nowMs);
-      this.#fillCross(row, catalogue, rows[i], inBlock * LANES);
-      for (let c = 0; c < width; c++) {
-        const value = row[columns[c]];
-        out[base + c] = value - value === 0 ? value : 0; // NaN and ±Infinity become 0
+    const { kernel, nowMs } = this.#request;
+    const { full } = kernel;
+    for (let block = from; block < to; block += BLOCK_ROWS) {
+      const end = Math.min(to, block + BLOCK_ROWS);
+      this.#beginBlock(catalogue, rows, block, end);
+      for (let i = block, at = 0; i < end; i++, at += FULL_WIDTH) {
+        fillKind(full, at, catalogue, rows[i], nowMs);
+        this.#fillCross(full, at, catalogue, rows[i]);
+        if (this.#hadamard) this.#fillHadamard(full, at, catalogue.vectors, rows[i]);
       }
+      kernel.encode(end - block, out, (block - from) * this.width);
     }
   }
 
   /**
    * Reads a word of each cache line that rows `[from, to)` will need, so that their misses overlap, and computes their
-   * similarities.
+   * logarithms and similarities.
    */
   #beginBlock(catalogue: Catalogue, rows: Uint32Array, from: number, to: number): void {
     const { vectors, authors, records } = catalogue;
@@ -98,104 +93,60 @@ export class FeatureEncoder {
     for (let i = from; i < to; i++) {
       const record = rows[i] * RECORD_WORDS;
       sum += records.u32[record] + records.u32[record + LINE_WORDS];
+      const vector = rows[i] * DIM;
+      for (let at = 0; at < DIM; at += LINE_WORDS) sum += vectors[vector + at];
     }
     for (let i = from; i < to; i++) {
       sum += authors[records.u32[rows[i] * RECORD_WORDS + FIELD.authorSlot] * AUTHOR_WORDS];
     }
     this.#touched[0] = sum;
-    const { kernel, positives, nowMs } = this.#request;
+    const { kernel, positives, negatives, simhashCount, nowMs } = this.#request;
     for (let i = from; i < to; i++) fillLogs(kernel.logs, (i - from) * ROW_LOGS, catalogue, rows[i], nowMs);
     kernel.log(to - from);
+    kernel.spread(to - from, MAX_LOG_RATIO);
     kernel.run(vectors, rows, from, to, positives === 0 ? POSITIVE_LANE : POSITIVE_LANE + positives);
+    kernel.cosines(to - from, negatives, positives, COSINES);
+    if (simhashCount === 0) return;
+    for (let i = from, at = 0; i < to; i++) {
+      const record = rows[i] * RECORD_WORDS;
+      kernel.hashes[at++] = records.u32[record + FIELD.simhashLo];
+      kernel.hashes[at++] = records.u32[record + FIELD.simhashHi];
+    }
+    kernel.duplicates(to - from, simhashCount, AT.historyDuplicate);
   }
 
-  /** `products`: where the similarities of the post begin in the kernel's output. */
-  #fillCross(row: Float32Array, catalogue: Catalogue, post: number, products: number): void {
+  /** Columns of the full row at `to`. */
+  #fillCross(full: Float32Array, to: number, catalogue: Catalogue, post: number): void {
     const request = this.#request;
     const { u32 } = catalogue.records;
     const at = post * RECORD_WORDS;
-    this.#fillSimilarity(row, catalogue.vectors, post * DIM, products);
-
     const authorLo = u32[at + FIELD.authorLo];
     const authorHi = u32[at + FIELD.authorHi];
     const { authors, topics } = request;
     const author = authors.find(authorLo, authorHi);
-    row[AT.authorAffinity] = author < 0 ? 0 : logCount(authors.positive[author]);
-    row[AT.authorAffinity + 1] = author < 0 ? 0 : logCount(authors.count[author]);
-    row[AT.authorAffinity + 2] = author < 0 ? 0 : logCount(authors.negative[author]);
-    row[AT.followsAuthor] = request.follows.has(authorLo, authorHi) ? 1 : 0;
+    full[to + AT.authorAffinity] = author < 0 ? 0 : logCount(authors.positive[author]);
+    full[to + AT.authorAffinity + 1] = author < 0 ? 0 : logCount(authors.count[author]);
+    full[to + AT.authorAffinity + 2] = author < 0 ? 0 : logCount(authors.negative[author]);
+    full[to + AT.followsAuthor] = request.follows.has(authorLo, authorHi) ? 1 : 0;
 
     const hash = u32[at + FIELD.topic];
     const topic = hash === 0 ? -1 : topics.find(hash, 0);
-    row[AT.topicAffinity] = topic < 0 ? 0 : logCount(topics.positive[topic]);
-    row[AT.topicAffinity + 1] = topic < 0 || topics.total === 0 ? 0 : topics.count[topic] / topics.total;
-    row[AT.topicAffinity + 2] = topic < 0 ? 0 : logCount(topics.negative[topic]);
-    row[AT.topicAffinity + 3] = hash === 0 ? 1 : 0;
-    row[AT.interestTopic] = hash !== 0 && request.interestTopics.includes(hash) ? 1 : 0;
+    full[to + AT.topicAffinity] = topic < 0 ? 0 : logCount(topics.positive[topic]);
+    full[to + AT.topicAffinity + 1] =
+      topic < 0 || topics.total === 0 ? 0 : topics.count[topic] / topics.total;
+    full[to + AT.topicAffinity + 2] = topic < 0 ? 0 : logCount(topics.negative[topic]);
+    full[to + AT.topicAffinity + 3] = hash === 0 ? 1 : 0;
+    full[to + AT.interestTopic] = hash !== 0 && request.interestTopics.includes(hash) ? 1 : 0;
 
     const language = (u32[at + FIELD.flags] >>> 8) & 0xff;
     const reads = request.reads[language];
-    row[AT.languageMatch] = language !== 0 && request.readsAny ? reads : 0;
-    row[AT.languageMatch + 1] = language !== 0 && request.readsAny ? 1 - reads : 0;
-    row[AT.historyDuplicate] = this.#duplicate(u32[at + FIELD.simhashLo], u32[at + FIELD.simhashHi]);
+    full[to + AT.languageMatch] = language !== 0 && request.readsAny ? reads : 0;
+    full[to + AT.languageMatch + 1] = language !== 0 && request.readsAny ? 1 - reads : 0;
   }
 
-  /** Cosines of the post to the user, to rejected and to liked posts. */
-  #fillSimilarity(row: Float32Array, vectors: Float32Array, at: number, products: number): void {
-    const { kernel, positives, negatives, embedding } = this.#request;
-    const cosines = kernel.products;
-    row[AT.userSimilarity] = cosines[products];
-    row[AT.negativeSimilarity] = negatives === 0 ? 0 : cosines[products + NEGATIVE_LANE];
-    for (let i = 1; i < negatives; i++) {
-      const cosine = cosines[products + NEGATIVE_LANE + i];
-      if (cosine > row[AT.negativeSimilarity]) row[AT.negativeSimilarity] = cosine;
-    }
-    row[AT.negativeSimilarity + 1] = negatives === 0 ? 0 : 1;
-    this.#fillHistorySimilarity(row, positives, products + POSITIVE_LANE);
-    if (this.#hadamard) for (let d = 0; d < DIM; d++) row[AT.hadamard + d] = embedding[d] * vectors[at + d];
+  #fillHadamard(full: Float32Array, to: number, vectors: Float32Array, post: number): void {
+    const { embedding } = this.#request;
+    const at = post * DIM;
+    for (let d = 0; d < DIM; d++) full[to + AT.hadamard + d] = embedding[d] * vectors[at + d];
   }
-
-  #fillHistorySimilarity(row: Float32Array, positives: number, products: number): void {
-    const cosines = this.#request.kernel.products;
-    let first = -Infinity;
-    let second = -Infinity;
-    let third = -Infinity;
-    let sum = 0;
-    for (let i = 0; i < positives; i++) {
-      const cosine = cosines[products + i];
-      sum += cosine;
-      if (cosine > first) {
-        third = second;
-        second = first;
-        first = cosine;
-      } else if (cosine > second) {
-        third = second;
-        second = cosine;
-      } else if (cosine > third) third = cosine;
-    }
-    const top =
-      positives >= 3 ? (first + second + third) / 3 : positives === 2 ? (first + second) / 2 : first;
-    row[AT.historySimilarity] = positives === 0 ? 0 : first;
-    row[AT.historySimilarity + 1] = positives === 0 ? 0 : top;
-    row[AT.historySimilarity + 2] = positives === 0 ? 0 : sum / positives;
-    row[AT.historySimilarity + 3] = positives === 0 ? 0 : 1;
-  }
-
-  #duplicate(lo: number, hi: number): number {
-    const { simhashes, simhashCount } = this.#request;
-    if (simhashCount === 0 || (lo === 0 && hi === 0)) return 0;
-    let smallest = UNRELATED_BITS;
-    for (let i = 0; i < simhashCount; i++) {
-      const bits = popcount(lo ^ simhashes[2 * i]) + popcount(hi ^ simhashes[2 * i + 1]);
-      if (bits < smallest) smallest = bits;
-    }
-    return 1 - smallest / UNRELATED_BITS;
-  }
-}
-
-/** Set bits of a 32-bit number. */
-function popcount(x: number): number {
-  let v = x - ((x >>> 1) & 0x55555555);
-  v = (v & 0x33333333) + ((v >>> 2) & 0x33333333);
-  return Math.imul((v + (v >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }

@@ -6,14 +6,14 @@ import { FIELD, RECORD_WORDS } from '../post-record.ts';
 import { DIM, ENGAGEMENT_CODES, HISTORY_LIMIT } from '../vocabulary.ts';
 import { FULL_WIDTH, fullOffset } from './feature-schema.ts';
 import { HashSet64, HistoryTally } from './history-tally.ts';
-import { SimilarityKernel } from './similarity-kernel.ts';
+import type { SimilarityKernel } from './similarity-kernel.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
 /** Slots of the similarity kernel: the user, rejected posts, liked posts; in blocks of four. */
-export const NEGATIVE_LANE = 1;
-export const NEGATIVE_LANES = 3;
+const NEGATIVE_LANE = 1;
+const NEGATIVE_LANES = 3;
 export const POSITIVE_LANE = 4;
 export const POSITIVE_LANES = 8;
 
@@ -40,8 +40,7 @@ export class RequestFeatures {
   readonly topics = new HistoryTally(HISTORY_LIMIT);
   readonly follows = new HashSet64();
   /** Its lanes hold the vectors that posts are compared with. */
-  readonly kernel = new SimilarityKernel();
-  readonly simhashes = new Uint32Array(2 * POSITIVE_LANES);
+  readonly kernel: SimilarityKernel;
   /** [256] 1 for languages the user reads. */
   readonly reads = new Uint8Array(256);
   interestTopics: Uint32Array = new Uint32Array(0);
@@ -52,6 +51,10 @@ export class RequestFeatures {
   readsAny = false;
   nowMs = 0;
   readonly #rows = new Int32Array(POSITIVE_LANES + NEGATIVE_LANES);
+
+  constructor(kernel: SimilarityKernel) {
+    this.kernel = kernel;
+  }
 
   /** @throws FeedrankError(invalid_input) on a time that is not finite or a vector of wrong length. */
   begin(user: PackedUser, catalogue: Catalogue, nowMs: number): void {
@@ -113,8 +116,8 @@ export class RequestFeatures {
     const lo = u32[row * RECORD_WORDS + FIELD.simhashLo];
     const hi = u32[row * RECORD_WORDS + FIELD.simhashHi];
     if (lo === 0 && hi === 0) return;
-    this.simhashes[2 * this.simhashCount] = lo;
-    this.simhashes[2 * this.simhashCount + 1] = hi;
+    this.kernel.historyHashes[2 * this.simhashCount] = lo;
+    this.kernel.historyHashes[2 * this.simhashCount + 1] = hi;
     this.simhashCount++;
   }
 

@@ -42,7 +42,7 @@ const AT = {
   authorRates: fullOffset('author_rates@1'),
 };
 /** A rate's distance from its prior is bounded: e^6 ≈ 400 times. */
-const MAX_LOG_RATIO = 6;
+export const MAX_LOG_RATIO = 6;
 
 /** (count + prior × weight) / (impressions + weight) / prior; counts without impressions are bounded. */
 function smoothedRatio(count: number, impressions: number, prior: number): number {
@@ -51,11 +51,11 @@ function smoothedRatio(count: number, impressions: number, prior: number): numbe
   return smoothed / prior;
 }
 
-function bounded(logRatio: number): number {
-  return Math.max(-MAX_LOG_RATIO, Math.min(MAX_LOG_RATIO, logRatio));
-}
+/** A smaller fast count is below 2^−54 after so many hours, and 1 + it is 1: 2^(10 − 65). */
+const FORGOTTEN_HOURS = 65 * FAST_HALF_LIFE_HOURS;
+const FORGOTTEN_COUNT = 1024;
 
-/** Places among a row's logarithms; the rates have six. */
+/** Places among a row's logarithms, the ratios last; post_rates has six. */
 const LOG = {
   age: 0,
   heat: 1,
@@ -67,6 +67,21 @@ const LOG = {
   rates: 12,
   authorRates: 18,
 } as const;
+
+/** Column of the full row of each logarithm. */
+export const LOG_COLUMNS: readonly number[] = [
+  AT.age,
+  ...[0, 1, 2].map((i) => AT.heat + i),
+  AT.totals,
+  AT.totals + 1,
+  AT.dwell,
+  AT.textLength,
+  ...[0, 1, 2].map((i) => AT.authorCounters + i),
+  AT.slowRate,
+  ...RATE_PRIORS.map((_, i) => AT.rates + i),
+  AT.authorRates,
+  AT.authorRates + 1,
+];
 
 /** Hours since the post was made, as of `nowMs`; 0 for posts from the future. */
 function ageHours(catalogue: Catalogue, at: number, nowMs: number): number {
@@ -85,11 +100,19 @@ export function fillLogs(
   const at = row * RECORD_WORDS;
   logs[from + LOG.age] = 1 + cleanCount(ageHours(catalogue, at, nowMs));
   const sinceHours = Math.max(0, nowMs / HOUR_MS - u32[at + FIELD.countersAtSec] / 3600);
-  const slowDecay = 2 ** (-sinceHours / SLOW_HALF_LIFE_HOURS);
-  const fastDecay = 2 ** (-sinceHours / FAST_HALF_LIFE_HOURS);
-  const slowEngagement = f32[at + FIELD.slowEngagement] * slowDecay;
-  const slowImpressions = f32[at + FIELD.slowImpressions] * slowDecay;
-  logs[from + LOG.heat] = 1 + cleanCount(f32[at + FIELD.fastEngagement] * fastDecay);
+  let fastEngagement = f32[at + FIELD.fastEngagement];
+  let slowEngagement = f32[at + FIELD.slowEngagement];
+  let slowImpressions = f32[at + FIELD.slowImpressions];
+  // Powers are a fifth of the work, and most posts have nothing to decay, or nothing left of it beside the 1.
+  if (fastEngagement !== 0 && (sinceHours < FORGOTTEN_HOURS || fastEngagement >= FORGOTTEN_COUNT)) {
+    fastEngagement *= 2 ** (-sinceHours / FAST_HALF_LIFE_HOURS);
+  } else fastEngagement = 0;
+  if (slowEngagement !== 0 || slowImpressions !== 0) {
+    const decay = 2 ** (-sinceHours / SLOW_HALF_LIFE_HOURS);
+    slowEngagement *= decay;
+    slowImpressions *= decay;
+  }
+  logs[from + LOG.heat] = 1 + cleanCount(fastEngagement);
   logs[from + LOG.heat + 1] = 1 + cleanCount(slowEngagement);
   logs[from + LOG.heat + 2] = 1 + cleanCount(slowImpressions);
   logs[from + LOG.slowRate] = smoothedRatio(slowEngagement, slowImpressions, ENGAGEMENT_PRIOR);
@@ -124,34 +147,24 @@ function fillAuthorLogs(logs: Float64Array, from: number, authors: Float32Array,
   logs[from + LOG.authorRates + 1] = smoothedRatio(negatives, impressions, RATE_PRIORS[5]);
 }
 
-/** Second pass: the post and author columns of a full row, from their logarithms at `from`. */
-export function fillPost(
-  out: Float32Array,
-  logs: Float64Array,
-  from: number,
+/** Second pass: the post columns of a full row at `to` that are no logarithms. */
+export function fillKind(
+  full: Float32Array,
+  to: number,
   catalogue: Catalogue,
   row: number,
   nowMs: number,
 ): void {
   const at = row * RECORD_WORDS;
   const hours = ageHours(catalogue, at, nowMs);
-  out[AT.age] = logs[from + LOG.age];
   let bucket = 0;
   while (bucket < AGE_BUCKET_HOURS.length && hours >= AGE_BUCKET_HOURS[bucket]) bucket++;
-  for (let i = 0; i <= AGE_BUCKET_HOURS.length; i++) out[AT.bucket + i] = i === bucket ? 1 : 0;
-  for (let i = 0; i < 3; i++) out[AT.heat + i] = logs[from + LOG.heat + i];
-  out[AT.slowRate] = bounded(logs[from + LOG.slowRate]);
-  for (let i = 0; i < RATE_PRIORS.length; i++) out[AT.rates + i] = bounded(logs[from + LOG.rates + i]);
-  out[AT.totals] = logs[from + LOG.totals];
-  out[AT.totals + 1] = logs[from + LOG.totals + 1];
-  out[AT.dwell] = logs[from + LOG.dwell];
+  const buckets = to + AT.bucket;
+  for (let i = 0; i <= AGE_BUCKET_HOURS.length; i++) full[buckets + i] = i === bucket ? 1 : 0;
   const flags = catalogue.records.u32[at + FIELD.flags];
-  out[AT.textLength] = logs[from + LOG.textLength];
-  out[AT.kind] = flags & FLAG.sensitive ? 1 : 0;
-  out[AT.kind + 1] = flags & FLAG.reply ? 1 : 0;
-  out[AT.kind + 2] = flags & FLAG.media ? 1 : 0;
-  out[AT.kind + 3] = flags & FLAG.text ? 1 : 0;
-  for (let i = 0; i < 3; i++) out[AT.authorCounters + i] = logs[from + LOG.authorCounters + i];
-  out[AT.authorRates] = bounded(logs[from + LOG.authorRates]);
-  out[AT.authorRates + 1] = bounded(logs[from + LOG.authorRates + 1]);
+  const kind = to + AT.kind;
+  full[kind] = flags & FLAG.sensitive ? 1 : 0;
+  full[kind + 1] = flags & FLAG.reply ? 1 : 0;
+  full[kind + 2] = flags & FLAG.media ? 1 : 0;
+  full[kind + 3] = flags & FLAG.text ? 1 : 0;
 }

@@ -3,18 +3,8 @@
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { FeedrankError } from '../errors.ts';
 import { createSession, loadModelArtifact } from './model-artifact.ts';
+import { type PackedUsers, packUsers, TOWER_ROWS, type UserTowerInput } from './packed-users.ts';
 
-/** Parallel lists, newest engagement first; entries beyond the tower's history are ignored. */
-export interface UserTowerInput {
-  /** Unit post vectors [dim]. */
-  vectors: Float32Array[];
-  /** ENGAGEMENT_CODES: 1 click, 2 like, 3 reply, 4 share, 5 long dwell, 6 negative; 0 is ignored. */
-  types: number[];
-  ageHours: number[];
-}
-
-const HISTORY = 30;
-const MAX_TYPE = 6;
 const CHUNK = 64;
 
 export class UserTower {
@@ -53,10 +43,14 @@ export class UserTower {
 
   /** `[U, dim]` row-major float32, unit norm. Vectors that are not finite or of another length are left out. */
   async embed(users: readonly UserTowerInput[]): Promise<Float32Array> {
-    const out = new Float32Array(users.length * this.dim);
-    for (let at = 0; at < users.length; at += CHUNK) {
-      const n = Math.min(CHUNK, users.length - at);
-      const result = await this.#session.run(this.#encode(users, at, n));
+    return this.embedPacked(packUsers(users, this.dim));
+  }
+
+  /** As `embed`. */
+  async embedPacked(users: PackedUsers): Promise<Float32Array> {
+    const out = new Float32Array(users.count * this.dim);
+    for (let at = 0; at < users.count; at += CHUNK) {
+      const result = await this.#session.run(this.#tensors(users, at, Math.min(CHUNK, users.count - at)));
       out.set(result.vector.data as Float32Array, at * this.dim);
     }
     return out;
@@ -66,33 +60,13 @@ export class UserTower {
     await this.#session.release();
   }
 
-  #encode(users: readonly UserTowerInput[], from: number, n: number): Record<string, Tensor> {
-    const { dim } = this;
-    const history = new Float32Array(n * HISTORY * dim);
-    const types = new Int32Array(n * HISTORY);
-    const ages = new Float32Array(n * HISTORY);
-    for (let u = 0; u < n; u++) {
-      const user = users[from + u];
-      const length = Math.min(user.vectors.length, HISTORY);
-      for (let h = 0; h < length; h++) {
-        const vector = user.vectors[h];
-        const type = user.types[h];
-        const at = u * HISTORY + h;
-        if (!(type > 0 && type <= MAX_TYPE) || vector.length !== dim || !allFinite(vector)) continue;
-        history.set(vector, at * dim);
-        types[at] = type;
-        ages[at] = Number.isFinite(user.ageHours[h]) ? Math.max(0, user.ageHours[h]) : 0;
-      }
-    }
+  #tensors({ history, types, ages }: PackedUsers, from: number, n: number): Record<string, Tensor> {
+    const [first, end] = [from * TOWER_ROWS, (from + n) * TOWER_ROWS];
+    const vectors = history.subarray(first * this.dim, end * this.dim);
     return {
-      history: new Tensor('float32', history, [n, HISTORY, dim]),
-      types: new Tensor('int32', types, [n, HISTORY]),
-      age_hours: new Tensor('float32', ages, [n, HISTORY]),
+      history: new Tensor('float32', vectors, [n, TOWER_ROWS, this.dim]),
+      types: new Tensor('int32', types.subarray(first, end), [n, TOWER_ROWS]),
+      age_hours: new Tensor('float32', ages.subarray(first, end), [n, TOWER_ROWS]),
     };
   }
-}
-
-function allFinite(vector: Float32Array): boolean {
-  for (let i = 0; i < vector.length; i++) if (!Number.isFinite(vector[i])) return false;
-  return true;
 }

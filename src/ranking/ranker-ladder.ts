@@ -33,7 +33,7 @@ export class RankerLadder {
     this.models = models;
   }
 
-  /** @param deadlineAtMs unix ms by which ranking must be done; leave the time that re-ranking needs. */
+  /** @param deadlineAtMs on steady-clock.ts's clock, by which ranking must be done; leave the time that re-ranking needs. */
   async rank(
     query: FeedQuery,
     catalogue: Catalogue,

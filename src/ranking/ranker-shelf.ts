@@ -12,6 +12,8 @@ export interface RankerPlan {
   /** null = no version can serve. */
   serving: string | null;
   light: string | null;
+  /** Version of the light ranker on trial beside it, if any. */
+  lightTrial?: string | null;
   /** Versions of the main ranker beside `serving`. */
   others: readonly string[];
   /** Versions of the main ranker on the device, where there is one. */
@@ -47,7 +49,9 @@ export class RankerShelf {
   readonly #source: RankerSource;
   readonly #fork: ForkJoin | null;
   readonly #main = new Map<string, Slot>();
-  #light: { version: string; slot: Slot } | null = null;
+  readonly #lights = new Map<string, Slot>();
+  /** Version of the light ranker that serves. */
+  #light: string | null = null;
   #serving: string | null = null;
   /** Plans are carried out one after another. */
   #tail: Promise<unknown> = Promise.resolve();
@@ -74,10 +78,15 @@ export class RankerShelf {
     await this.#tail;
   }
 
-  /** The ladder of a version, open until released; the serving one where none is named or the named one is gone. */
-  lease(version?: string): RankerLease {
+  /** The ladder of a version, open until released; the serving ones where none is named or the named one is gone. */
+  lease(version?: string, lightVersion?: string): RankerLease {
     const asked = version !== undefined && this.#main.has(version) ? version : this.#serving;
-    const slots = [asked === null ? undefined : this.#main.get(asked), this.#light?.slot];
+    const askedLight =
+      lightVersion !== undefined && this.#lights.has(lightVersion) ? lightVersion : this.#light;
+    const slots = [
+      asked === null ? undefined : this.#main.get(asked),
+      askedLight === null ? undefined : this.#lights.get(askedLight),
+    ];
     for (const slot of slots) if (slot) slot.uses++;
     const [main, light] = slots.map((slot) => slot?.ranker ?? null);
     let released = false;
@@ -99,7 +108,7 @@ export class RankerShelf {
 
   /** A model that is open here, for chunks of another worker's request; null where there is none of this key. */
   lend(key: number): ChunkModel | null {
-    for (const slot of [...this.#main.values(), ...(this.#light ? [this.#light.slot] : [])]) {
+    for (const slot of [...this.#main.values(), ...this.#lights.values()]) {
       const { ranker } = slot;
       if (ranker.shareKey !== key || !ranker.runShared) continue;
       slot.uses++;
@@ -120,27 +129,34 @@ export class RankerShelf {
         this.#main.set(version, await this.#open(MAIN_RANKER, version, plan.device?.[version]));
         await warm?.(version);
       } catch (error) {
-        this.#retire(version);
+        this.#retire(this.#main, version);
         refused.push({ name: MAIN_RANKER, version, reason: messageOf(error) });
       }
     }
-    await this.#applyLight(plan.light, refused);
+    await this.#applyLight(plan, refused);
     if (plan.serving === null || this.#main.has(plan.serving)) this.#serving = plan.serving;
     for (const version of [...this.#main.keys()]) {
-      if (!wanted.has(version) && version !== this.#serving) this.#retire(version);
+      if (!wanted.has(version) && version !== this.#serving) this.#retire(this.#main, version);
     }
     return this.#report(refused);
   }
 
-  async #applyLight(version: string | null, refused: ShelfReport['refused']): Promise<void> {
-    const before = this.#light;
-    if (before?.version === version) return;
-    try {
-      // The light model is what serves when the device is in trouble: it stays on the CPU.
-      this.#light = version === null ? null : { version, slot: await this.#open(LIGHT_RANKER, version) };
-      if (before) this.#retireSlot(before.slot);
-    } catch (error) {
-      refused.push({ name: LIGHT_RANKER, version: version ?? '', reason: messageOf(error) });
+  /** The light models are what serves when the device is in trouble: they stay on the CPU. */
+  async #applyLight(
+    { light, lightTrial = null }: RankerPlan,
+    refused: ShelfReport['refused'],
+  ): Promise<void> {
+    for (const version of new Set([light, lightTrial])) {
+      if (version === null || this.#lights.has(version)) continue;
+      try {
+        this.#lights.set(version, await this.#open(LIGHT_RANKER, version));
+      } catch (error) {
+        refused.push({ name: LIGHT_RANKER, version, reason: messageOf(error) });
+      }
+    }
+    if (light === null || this.#lights.has(light)) this.#light = light;
+    for (const version of [...this.#lights.keys()]) {
+      if (version !== this.#light && version !== lightTrial) this.#retire(this.#lights, version);
     }
   }
 
@@ -152,13 +168,10 @@ export class RankerShelf {
     return { ranker, problems, uses: 0, retired: false };
   }
 
-  #retire(version: string): void {
-    const slot = this.#main.get(version);
-    this.#main.delete(version);
-    if (slot) this.#retireSlot(slot);
-  }
-
-  #retireSlot(slot: Slot): void {
+  #retire(slots: Map<string, Slot>, version: string): void {
+    const slot = slots.get(version);
+    slots.delete(version);
+    if (!slot) return;
     slot.retired = true;
     if (slot.uses === 0) void slot.ranker.release().catch(() => {});
   }
@@ -170,10 +183,11 @@ export class RankerShelf {
 
   #report(refused: ShelfReport['refused']): ShelfReport {
     const main = this.#serving === null ? undefined : this.#main.get(this.#serving);
-    const serving = [main, this.#light?.slot].filter((slot) => slot !== undefined);
+    const light = this.#light === null ? undefined : this.#lights.get(this.#light);
+    const serving = [main, light].filter((slot) => slot !== undefined);
     return {
       open: [...this.#main.keys()],
-      light: this.#light?.version ?? null,
+      light: this.#light,
       models: serving.map(({ ranker }) => `${ranker.model} on ${ranker.provider}`),
       refused,
       problems: serving.flatMap(({ problems }) => problems),

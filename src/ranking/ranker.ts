@@ -51,21 +51,50 @@ export interface Scored extends RankedSet {
 const bits = new Float32Array(1);
 const word = new Uint32Array(bits.buffer);
 
+/** Bits of a key that one pass of `orderByScore` sorts by. */
+const DIGIT = 8;
+const DIGITS = 1 << DIGIT;
+const PASSES = 4;
+const counts = new Uint32Array(PASSES * DIGITS);
+
 /**
- * Candidate indices by falling score, equal scores in candidate order; NaN last. Sorts packed numbers (score bits
- * above, index below) natively: .05 ms per 1000 against .4 ms with a comparator.
+ * Candidate indices by falling score, equal scores in candidate order; NaN last. A radix sort over the scores' bits: .01 ms
+ * per 1000 against .03 ms natively by packed numbers and .4 ms with a comparator.
  */
 export function orderByScore(scores: Float32Array, size: number): Uint32Array {
-  const keys = new Float64Array(size);
+  let keys = new Uint32Array(size);
+  let order = new Uint32Array(size);
+  counts.fill(0);
   for (let i = 0; i < size; i++) {
     bits[0] = Number.isNaN(scores[i]) ? -Infinity : scores[i] + 0; // + 0: −0 and 0 are equal
-    const rising = word[0] >>> 31 ? ~word[0] >>> 0 : (word[0] | 0x8000_0000) >>> 0;
-    keys[i] = (0xffff_ffff - rising) * 2 ** 20 + i;
+    // Falls as the score rises: positive numbers rise with their bits, negative ones fall.
+    const key = (word[0] >>> 31 ? word[0] : ~word[0] & 0x7fff_ffff) >>> 0;
+    keys[i] = key;
+    order[i] = i;
+    counts[key & (DIGITS - 1)]++;
+    counts[DIGITS + ((key >>> DIGIT) & (DIGITS - 1))]++;
+    counts[2 * DIGITS + ((key >>> (2 * DIGIT)) & (DIGITS - 1))]++;
+    counts[3 * DIGITS + (key >>> (3 * DIGIT))]++;
   }
-  keys.sort();
-  const order = new Uint32Array(size);
-  // The index is what is left of the key after whole multiples of 2^20; no modulo of a float is needed for that.
-  for (let i = 0; i < size; i++) order[i] = keys[i] - Math.floor(keys[i] * 2 ** -20) * 2 ** 20;
+  let nextKeys = new Uint32Array(size);
+  let nextOrder = new Uint32Array(size);
+  for (let pass = 0; pass < PASSES; pass++) {
+    const at = pass * DIGITS;
+    const shift = pass * DIGIT;
+    let before = 0;
+    for (let digit = at; digit < at + DIGITS; digit++) {
+      const count = counts[digit];
+      counts[digit] = before;
+      before += count;
+    }
+    for (let i = 0; i < size; i++) {
+      const to = counts[at + ((keys[i] >>> shift) & (DIGITS - 1))]++;
+      nextKeys[to] = keys[i];
+      nextOrder[to] = order[i];
+    }
+    [keys, nextKeys] = [nextKeys, keys];
+    [order, nextOrder] = [nextOrder, order];
+  }
   return order;
 }
 

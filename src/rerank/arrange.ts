@@ -3,6 +3,7 @@
 import type { Constraint } from './constraint.ts';
 import { addEffect, type Draft } from './draft.ts';
 import { chooseFresh, freshItems, isFreshSlot, plackettLucePick } from './exploration.ts';
+import { OpenItems } from './open-items.ts';
 import type { RulesConfig } from './rules-config.ts';
 
 export interface Placed {
@@ -35,117 +36,57 @@ export interface Arrangement {
 }
 
 export function arrange(draft: Draft, plan: Arrangement): Placed[] {
-  const { constraints, random } = plan;
+  const { constraints, random, sampling, freshSlots, pins } = plan;
   const placed: Placed[] = [];
-  const taken = new Uint8Array(draft.size);
-  const sampled = new Uint8Array(draft.size);
-  /** Position at which an item was first put off, + 1, and by which constraint. */
-  const deferredAt = new Uint32Array(draft.size);
-  const deferredBy = new Uint8Array(draft.size);
-  const fresh = plan.sampling || plan.freshSlots.every === null ? null : freshItems(draft, plan.freshSlots);
+  const open = new OpenItems(draft, constraints);
+  const fresh = sampling || freshSlots.every === null ? null : freshItems(draft, freshSlots);
   let sinceFresh = Number.POSITIVE_INFINITY;
-  /** Positions in `order` of the items still to place, as a list: `next[at]` follows `at`, `next[size]` is its head. */
-  const next = Uint32Array.from({ length: draft.size + 1 }, (_, at) => at + 1);
-  next[draft.size] = 0;
-  for (const item of plan.pins.values()) taken[item] = 1;
-  for (const item of plan.sampling?.pool ?? []) sampled[item] = 1;
-
-  /** Number of leading constraints that allow the item. */
-  const satisfied = (item: number): number => {
-    let count = 0;
-    while (count < constraints.length && constraints[count].allows(item)) count++;
-    return count;
-  };
+  const sampled = sampling && new Uint8Array(draft.size);
+  if (sampling) for (const item of sampling.pool) sampled![item] = 1;
+  for (const item of pins.values()) open.take(item);
 
   const place = (item: number, propensity: number, sampledFrom: readonly number[] | null = null): void => {
-    taken[item] = 1;
+    open.take(item);
     placed.push({ item, propensity, sampledFrom });
-    for (const constraint of constraints) constraint.placed(item);
+    for (let c = 0; c < constraints.length; c++) constraints[c].placed(item);
     sinceFresh = fresh?.[item] === 1 ? 0 : sinceFresh + 1;
-  };
-
-  /** Remaining items that satisfy the most leading constraints, at most `limit`, of those that `eligible` takes. */
-  const best = (limit: number, eligible: (item: number) => boolean, defers = false) => {
-    let level = -1;
-    let items: number[] = [];
-    // What a constraint with nothing open blocks, it blocks for all: no item reaches a higher level.
-    const closed = constraints.findIndex((constraint) => constraint.open === 0);
-    const highest = closed < 0 ? constraints.length : closed;
-    let before = draft.size;
-    for (let at = next[before]; at < draft.size; at = next[at]) {
-      const item = draft.order[at];
-      if (taken[item] === 1) {
-        next[before] = next[at];
-        continue;
-      }
-      before = at;
-      if (!eligible(item)) continue;
-      const count = satisfied(item);
-      if (defers && count < constraints.length && deferredAt[item] === 0) {
-        deferredAt[item] = placed.length + 1;
-        deferredBy[item] = count;
-      }
-      if (count > level) {
-        level = count;
-        items = [];
-      }
-      if (count === level && items.length < limit) items.push(item);
-      if (level === highest && items.length >= limit) break;
-    }
-    return { items, level };
-  };
-
-  const explain = (item: number, level: number): void => {
-    const position = placed.length + 1;
-    if (deferredAt[item] !== 0 && deferredAt[item] < position) {
-      addEffect(draft, item, constraints[deferredBy[item]].name, `${deferredAt[item]} → ${position}`);
-    }
-    if (level < constraints.length)
-      addEffect(draft, item, constraints[level].name, 'gave way, nothing else left');
   };
 
   while (placed.length < plan.length) {
     const position = placed.length;
-    const pinned = plan.pins.get(position);
+    const pinned = pins.size > 0 ? pins.get(position) : undefined;
     if (pinned !== undefined) {
-      addEffect(draft, pinned, 'pins', `pinned at ${position + 1}`);
+      if (draft.explained) addEffect(draft, pinned, 'pins', `pinned at ${position + 1}`);
       place(pinned, 1);
       continue;
     }
-    if (fresh && isFreshSlot(plan.freshSlots, position) && sinceFresh >= plan.freshSlots.every! - 1) {
-      const { items, level } = best(plan.freshSlots.pool, (item) => fresh[item] === 1);
+    if (fresh && isFreshSlot(freshSlots, position) && sinceFresh >= freshSlots.every! - 1) {
+      const { items, level } = open.best(position, freshSlots.pool, fresh);
       if (items.length > 0 && level === constraints.length) {
-        const choice = chooseFresh(draft, items, plan.freshSlots, random);
-        addEffect(
-          draft,
-          items[choice.index],
-          'fresh-slot',
-          `chosen from ${items.length} for ${position + 1}`,
-        );
-        place(items[choice.index], choice.probability);
+        const { index, probability } = chooseFresh(draft, items, freshSlots, random);
+        if (draft.explained) {
+          const effect = `chosen from ${items.length} for ${position + 1}`;
+          addEffect(draft, items[index], 'fresh-slot', effect);
+        }
+        place(items[index], probability);
         continue;
       }
     }
-
-    const { sampling } = plan;
     if (sampling && position < sampling.depth) {
-      const { items, level } = best(sampling.pool.length, (item) => sampled[item] === 1);
+      const { items, level } = open.best(position, sampling.pool.length, sampled);
       if (items.length > 0) {
-        const choice = plackettLucePick(
-          items.map((item) => sampling.logits[item]),
-          random(),
-        );
-        const item = items[choice.index];
-        explain(item, level);
-        addEffect(draft, item, 'exploration', `sampled from ${items.length}`);
-        place(item, choice.probability, items);
+        const logits = items.map((item) => sampling.logits[item]);
+        const { index, probability } = plackettLucePick(logits, random());
+        const item = items[index];
+        open.explain(item, level, position);
+        if (draft.explained) addEffect(draft, item, 'exploration', `sampled from ${items.length}`);
+        place(item, probability, items);
         continue;
       }
     }
-
     // Never empty: length ≤ size, and every pinned item has a position of its own.
-    const { items, level } = best(1, () => true, true);
-    explain(items[0], level);
+    const { items, level } = open.best(position, 1, null);
+    open.explain(items[0], level, position);
     place(items[0], 1);
   }
   return placed;

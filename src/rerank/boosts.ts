@@ -19,7 +19,7 @@ export function applyBoosts(draft: Draft, boosts: RulesConfig['boosts']): void {
     for (let item = 0; item < draft.size; item++) {
       if (!tests.every((test) => test(draft, item))) continue;
       draft.utility[item] *= boost.multiply;
-      addEffect(draft, item, 'boosts', `${boost.name} ×${boost.multiply}`);
+      if (draft.explained) addEffect(draft, item, 'boosts', `${boost.name} ×${boost.multiply}`);
     }
   }
   draft.order = byUtility(draft.utility);

@@ -1,7 +1,7 @@
 // Diversity by a determinantal point process: greedy MAP inference with incremental Cholesky rows
 // (Chen, Zhang, Zhou: Fast Greedy MAP Inference for Determinantal Point Process, NeurIPS 2018), evaluated lazily
 // (Minoux: Accelerated greedy algorithms for maximizing submodular set functions, 1978).
-import { rowDot } from './row-dot.ts';
+import { DppKernel } from './dpp-kernel.ts';
 
 /**
  * Share of the identity in the kernel. It bounds what repetition can cost (log 0.05 ≈ −3 for an exact copy), and keeps
@@ -9,14 +9,18 @@ import { rowDot } from './row-dot.ts';
  */
 export const RIDGE = 0.05;
 
+let kernel: DppKernel | undefined;
+
 /**
- * Picks `picks` of N items. `relevance` [N] in [0, 1]; `vectors` [N, dim] unit norm; `theta` in [0, 1): the greedy
- * maximum of θ · Σ relevance + (1 − θ) · log det S over the picked, with S = (1 − RIDGE)(1 + cosine)/2 + RIDGE · I.
+ * Picks `picks` of N items. `relevance` [N] in [0, 1]; item i's vector is row `rows[i]` of `vectors`
+ * [any, dim], unit norm, one that is not finite counts as zeros; `theta` in [0, 1): the greedy maximum of
+ * θ · Σ relevance + (1 − θ) · log det S over the picked, with S = (1 − RIDGE)(1 + cosine)/2 + RIDGE · I.
  * Returns positions in the order of picking; equal gains go to the earlier position.
  */
 export function dppOrder(
   relevance: Float64Array,
   vectors: Float32Array,
+  rows: Uint32Array,
   dim: number,
   picks: number,
   theta: number,
@@ -24,58 +28,48 @@ export function dppOrder(
   const n = relevance.length;
   const count = Math.min(picks, n);
   const picked = new Uint32Array(count);
-  const used = new Uint8Array(n);
-  /** Conditional variance of each item given the first `known[item]` picked; its log is the item's own gain. */
-  const variance = new Float64Array(n).fill(1);
-  const known = new Uint32Array(n);
-  /** 1 / √variance of the picked items when they were picked. */
-  const scale = new Float64Array(count);
-  /** [n, count]: each item's Cholesky coefficients with the picked items. */
-  const cholesky = new Float64Array(n * count);
+  kernel ??= new DppKernel();
+  kernel.load(vectors, rows, dim, count);
   const weight = theta / (1 - theta);
   /** The gain when the item was last looked at: variances only fall, so it is an upper bound of the gain now. */
-  const bound = Float64Array.from(relevance, (value) => weight * value);
-
-  /** Brings an item up to date with the first `pick` picks; its gain. */
-  const gainOf = (item: number, pick: number): number => {
-    const b = item * count;
-    for (let k = known[item]; k < pick; k++) {
-      const other = picked[k];
-      const a = other * count;
-      let residual = (1 - RIDGE) * 0.5 * (1 + rowDot(vectors, other, item, dim));
-      for (let i = 0; i < k; i++) residual -= cholesky[a + i] * cholesky[b + i];
-      const coefficient = residual * scale[k];
-      cholesky[b + k] = coefficient;
-      // The exact value is at least RIDGE; rounding, or a vector that is not unit, must not pass below.
-      variance[item] = Math.max(RIDGE, variance[item] - coefficient * coefficient);
+  const bound = new Float64Array(n);
+  for (let i = 0; i < n; i++) bound[i] = weight * relevance[i];
+  /** The items that are not picked, as a heap: the most promising first spares most of the others an evaluation. */
+  const heap = new Uint32Array(n);
+  let size = n;
+  const put = (item: number, hole: number): void => {
+    const own = bound[item];
+    let at = hole;
+    for (let child = 2 * at + 1; child < size; child = 2 * at + 1) {
+      const right = child + 1;
+      if (right < size && isBefore(bound, heap[right], heap[child])) child = right;
+      const other = heap[child];
+      if (bound[other] < own || (bound[other] === own && other > item)) break;
+      heap[at] = other;
+      at = child;
     }
-    known[item] = pick;
-    return (bound[item] = weight * relevance[item] + Math.log(variance[item]));
+    heap[at] = item;
   };
+  for (let i = n - 1; i >= 0; i--) put(i, i);
 
   for (let pick = 0; pick < count; pick++) {
-    let best = -1;
-    let bestGain = Number.NEGATIVE_INFINITY;
-    // The most promising first: it spares most of the others an evaluation.
-    let first = -1;
-    for (let item = 0; item < n; item++) {
-      if (used[item] === 0 && (first < 0 || bound[item] > bound[first])) first = item;
-    }
-    const consider = (item: number): void => {
-      const gain = gainOf(item, pick);
-      if (gain > bestGain || (gain === bestGain && item < best)) {
-        best = item;
-        bestGain = gain;
-      }
-    };
-    consider(first);
-    for (let item = 0; item < n; item++) {
-      const promising = bound[item] > bestGain || (bound[item] === bestGain && item < best);
-      if (used[item] === 0 && item !== first && promising) consider(item);
+    let best = heap[0];
+    size--;
+    if (size > 0) put(heap[size], 0);
+    bound[best] = weight * relevance[best] + Math.log(kernel.variance(best, pick));
+    while (size > 0 && isBefore(bound, heap[0], best)) {
+      const item = heap[0];
+      bound[item] = weight * relevance[item] + Math.log(kernel.variance(item, pick));
+      const wins = isBefore(bound, item, best);
+      put(wins ? best : item, 0);
+      if (wins) best = item;
     }
     picked[pick] = best;
-    used[best] = 1;
-    scale[pick] = 1 / Math.sqrt(variance[best]);
+    kernel.choose(best, pick);
   }
   return picked;
+}
+
+function isBefore(bound: Float64Array, a: number, b: number): boolean {
+  return bound[a] > bound[b] || (bound[a] === bound[b] && a < b);
 }

@@ -24,6 +24,8 @@ export interface Draft {
   readonly topics: Int32Array;
   /** 1 where the user follows the author. */
   readonly followed: Uint8Array;
+  /** True where the request asked what rules did; else `effects` stays empty. */
+  readonly explained: boolean;
   /** What rules did to each item. */
   readonly effects: ({ rule: string; effect: string }[] | undefined)[];
 }
@@ -50,7 +52,8 @@ export function openDraft(
     authors: new Int32Array(size),
     topics: new Int32Array(size),
     followed: new Uint8Array(size),
-    effects: new Array(size),
+    explained: query.explain > 0,
+    effects: query.explain > 0 ? new Array(size) : [],
   };
   for (let item = 0; item < size; item++) {
     const at = ranked.rows[item] * RECORD_WORDS;
@@ -67,12 +70,14 @@ export function openDraft(
 
 /** Items by falling utility; equal ones stay in ranked order. */
 export function byUtility(utility: Float64Array): Uint32Array {
-  const order = Uint32Array.from(utility.keys());
+  const order = new Uint32Array(utility.length);
+  for (let i = 0; i < order.length; i++) order[i] = i;
   let sorted = true;
   for (let i = 1; i < order.length && sorted; i++) sorted = utility[i - 1] >= utility[i];
   return sorted ? order : order.sort((a, b) => utility[b] - utility[a] || a - b);
 }
 
+/** To be called only where the draft is `explained`: the texts cost more than the rules. */
 export function addEffect(draft: Draft, item: number, rule: string, effect: string): void {
   (draft.effects[item] ??= []).push({ rule, effect });
 }
@@ -82,8 +87,8 @@ function utilities(scores: Float32Array, size: number): Float64Array {
   let high = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < size; i++) {
     if (!Number.isFinite(scores[i])) continue;
-    low = Math.min(low, scores[i]);
-    high = Math.max(high, scores[i]);
+    if (scores[i] < low) low = scores[i];
+    if (scores[i] > high) high = scores[i];
   }
   const zero = Math.min(low, 0);
   const span = high - zero;

@@ -52,14 +52,17 @@ export function explorationLogits(draft: Draft, pool: Uint32Array, temperature: 
 
 /** 1 for each item that counts as fresh: new and shown to few. */
 export function freshItems(draft: Draft, config: RulesConfig['freshSlots']): Uint8Array {
+  const { size, rows } = draft;
   const { records } = draft.catalogue;
   const oldestMs = draft.query.nowMs - config.maxAgeHours * 3_600_000;
-  return Uint8Array.from(draft.rows.subarray(0, draft.size), (row) =>
-    createdAtMs(records, row) >= oldestMs &&
-    records.f32[row * RECORD_WORDS + FIELD.impressions] <= config.maxImpressions
-      ? 1
-      : 0,
-  );
+  const fresh = new Uint8Array(size);
+  for (let item = 0; item < size; item++) {
+    const row = rows[item];
+    const isNew = createdAtMs(records, row) >= oldestMs;
+    if (isNew && records.f32[row * RECORD_WORDS + FIELD.impressions] <= config.maxImpressions)
+      fresh[item] = 1;
+  }
+  return fresh;
 }
 
 export function isFreshSlot(config: RulesConfig['freshSlots'], position: number): boolean {

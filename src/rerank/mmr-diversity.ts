@@ -3,12 +3,14 @@ import { rowDot } from './row-dot.ts';
 
 /**
  * Picks `picks` of N items: each maximises λ · relevance − (1 − λ) · largest cosine to a picked one.
- * `relevance` [N] in [0, 1]; `vectors` [N, dim] unit norm; `lambda` in [0, 1].
+ * `relevance` [N] in [0, 1]; item i's vector is row `rows[i]` of `vectors` [any, dim], unit norm, one that is not finite
+ * counts as zeros; `lambda` in [0, 1].
  * Returns positions in the order of picking; equal gains go to the earlier position.
  */
 export function mmrOrder(
   relevance: Float64Array,
   vectors: Float32Array,
+  rows: Uint32Array,
   dim: number,
   picks: number,
   lambda: number,
@@ -34,8 +36,9 @@ export function mmrOrder(
     if (pick + 1 === count) break;
     for (let item = 0; item < n; item++) {
       if (used[item] === 1) continue;
-      const dot = rowDot(vectors, best, item, dim);
-      if (dot > nearest[item]) nearest[item] = dot;
+      const dot = rowDot(vectors, rows[best], rows[item], dim);
+      const cosine = dot - dot === 0 ? dot : 0;
+      if (cosine > nearest[item]) nearest[item] = cosine;
     }
   }
   return picked;

@@ -19,8 +19,9 @@ export class WindowCap implements Constraint {
     this.#keys = keys;
     this.#counts = new WindowCounts(keys, window);
     this.#perWindow = perWindow;
-    this.#left = new Uint16Array(this.#counts.keys);
-    for (const key of keys) if (key >= 0) this.#left[key]++;
+    const left = new Uint16Array(this.#counts.keys);
+    for (let item = 0; item < keys.length; item++) if (keys[item] >= 0) left[keys[item]]++;
+    this.#left = left;
   }
 
   allows(item: number): boolean {

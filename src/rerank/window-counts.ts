@@ -13,7 +13,7 @@ export class WindowCounts {
     this.#keys = keys;
     this.#window = window;
     let largest = -1;
-    for (const key of keys) if (key > largest) largest = key;
+    for (let item = 0; item < keys.length; item++) if (keys[item] > largest) largest = keys[item];
     this.keys = largest + 1;
     this.#counts = new Uint16Array(this.keys);
   }

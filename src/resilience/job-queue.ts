@@ -1,6 +1,7 @@
 // Jobs that wait for a feed worker, the most urgent first: a job whose turn would not come in time is refused when it
 // arrives, one whose deadline passes all the same is dropped. Called by pool.ts.
 import { FeedrankError } from '../errors.ts';
+import { steadyNow } from '../steady-clock.ts';
 import { expectedLeftMs, expectedWaitMs } from './expected-wait.ts';
 
 export interface Job {
@@ -42,7 +43,7 @@ export class JobQueue {
    * its present one; empty where none is ready yet.
    */
   push(job: Job, runningMs: readonly number[]): void {
-    const leftMs = Math.max(0, job.deadlineAtMs - Date.now());
+    const leftMs = Math.max(0, job.deadlineAtMs - steadyNow());
     const at = this.#placeOf(job);
     const reason = this.#refusal(job.kind, at, leftMs, runningMs);
     if (reason) {

@@ -10,6 +10,7 @@ import { compilePlan } from '../../src/features/feature-schema.ts';
 import { ModelChoices } from '../../src/model-choice.ts';
 import { ModelRollout, type ModelRolloutOptions } from '../../src/model-rollout.ts';
 import { parseRolloutConfig } from '../../src/ranking/lifecycle/rollout-config.ts';
+import { compareShadow } from '../../src/ranking/lifecycle/shadow-comparison.ts';
 import { type RankerPlan, RankerShelf } from '../../src/ranking/ranker-shelf.ts';
 import { DEFAULT_WEIGHTS } from '../../src/ranking/value-model.ts';
 import { createRolloutMetrics } from '../../src/rollout-metrics.ts';
@@ -81,7 +82,15 @@ const FAILED = {
   degraded: ['ranker_failed'],
   failures: ['ranker@2 gave NaN for click'],
   stageMs: {},
+  counts: {},
 } as unknown as FeedAnswer;
+
+/** A request that both models rank alike. */
+const agreeing = () =>
+  compareShadow(
+    { scores: Float32Array.of(1, 2, 3), probabilities: new Float32Array(3 * HEADS.length), msPerRow: 1 },
+    { scores: Float32Array.of(1, 2, 3), probabilities: new Float32Array(3 * HEADS.length), msPerRow: 1 },
+  );
 
 describe('model rollout', () => {
   it('starts with the best version that opens, and records why a higher one does not', async () => {
@@ -176,7 +185,13 @@ describe('model rollout', () => {
     await writeFile(join(dir, 'ranker', 'current'), '1\n');
     const before = await replica();
     await before.rollout.move({ action: 'canary', version: '2', share: 0.5 });
-    const answer = { model: 'ranker@2', degraded: [], failures: [], stageMs: { encode: 2, rank: 3 } };
+    const answer = {
+      model: 'ranker@2',
+      counts: {},
+      degraded: [],
+      failures: [],
+      stageMs: { encode: 2, rank: 3 },
+    };
     const probabilities = Object.fromEntries(HEADS.map((head) => [head, 0.1])) as ServedPost['probabilities'];
     for (let i = 0; i < 60; i++) {
       const choice = before.choices.choose(`user-${i}`);
@@ -206,14 +221,118 @@ describe('model rollout', () => {
     await after.rollout.move({ action: 'canary', version: '2', share: 0.3 });
     expect(after.choices.trial?.figures().canary?.slates).toBe(0);
     await after.rollout.close();
-    await writeFile(join(dir, 'data', 'trial-evidence.json'), '{"torn');
+    for (const name of await readdir(join(dir, 'evidence')))
+      await writeFile(join(dir, 'evidence', name), '{"torn');
     const warnings: string[] = [];
     const third = await replica({
       log: (level, _details, message) => level === 'warn' && warnings.push(message),
     });
     await third.rollout.check();
     expect(third.choices.trial?.figures().canary?.slates).toBe(0);
-    expect(warnings).toContain('the evidence of a trial is not kept over a restart');
+    expect(warnings).toContain('the evidence of a trial is not kept or not shared');
+  });
+
+  it('judges a canary by what all replicas saw, and the first of them to act decides', async () => {
+    await writeTinyModel(dir, { version: '2' });
+    await writeFile(join(dir, 'ranker', 'current'), '1\n');
+    const schedule = { canaryShares: [0.5], canarySlates: 40, shadowSamples: 50, minStageMs: 0 };
+    const config = parseRolloutConfig({ schedule, gates: { minEngagement: 0.001 } });
+    const both = [await replica({ mode: 'auto', config }), await replica({ mode: 'auto', config })];
+    await both[0].rollout.move({ action: 'canary', version: '2', share: 0.5 });
+    await both[1].rollout.check();
+    const answer = { model: '', counts: {}, degraded: [], failures: [], stageMs: { encode: 2, rank: 3 } };
+    // Each replica alone sees too few feeds of both groups to decide.
+    for (const [at, { choices, rollout }] of both.entries()) {
+      for (let i = 0; i < 60; i++) {
+        const userId = `user-${at}-${i}`;
+        const choice = choices.choose(userId);
+        choices.answered(choice, answer as unknown as FeedAnswer);
+        choice.done();
+        const model = choice.group === 'canary' ? 'ranker@2+canary' : 'ranker@1';
+        choices.served({ requestId: userId, userId, model, posts: [] });
+      }
+      const { canary, control } = choices.trial?.figures() ?? {};
+      expect(Math.min(canary?.slates ?? 0, control?.slates ?? 0)).toBeLessThan(40);
+      for (let i = 0; i < 40; i++) choices.trial?.shadow.add(agreeing());
+      await rollout.check();
+      expect(rollout.status().trial?.version).toBe('2');
+    }
+    for (const { rollout } of both) await rollout.shareEvidence();
+    await both[0].rollout.shareEvidence();
+    const figures = both.map(({ choices }) => choices.trial?.figures());
+    expect(figures[0]?.canary).toEqual(figures[1]?.canary);
+    expect((figures[0]?.canary?.slates ?? 0) + (figures[0]?.control?.slates ?? 0)).toBe(120);
+    await Promise.all(both.map(({ rollout }) => rollout.check()));
+    await Promise.all(both.map(({ rollout }) => rollout.check()));
+    expect(both.map(({ models }) => models.serving)).toEqual(['2', '2']);
+    const moves = (await both[0].rollout.history(10)).map(({ action, by }) => `${action} ${by}`);
+    expect(moves.filter((one) => one.startsWith('promoted'))).toEqual(['promoted auto']);
+  });
+
+  describe('a new light ranker', () => {
+    const schedule = { canaryShares: [0.4], shadowSamples: 20, minStageMs: 0 };
+    const config = parseRolloutConfig({ schedule });
+    const actions = async ({ rollout }: Awaited<ReturnType<typeof replica>>) =>
+      (await rollout.history(10))
+        .filter(({ name }) => name === 'ranker-light')
+        .map(({ version, action }) => `${version} ${action}`);
+    async function onTrial() {
+      const one = await replica({ mode: 'auto', config });
+      await writeTinyModel(dir, { name: 'ranker-light', version: '2' });
+      // Looked at twice, so that a copy that is under way is left alone.
+      await one.rollout.check();
+      await one.rollout.check();
+      expect(one.rollout.status()).toMatchObject({
+        serving: { light: '1' },
+        lightTrial: { version: '2', stage: 'shadow' },
+      });
+      return one;
+    }
+    const lightOf = ({ choices }: { choices: ModelChoices }, userId: string) => {
+      const choice = choices.choose(userId);
+      choice.done();
+      return choice.light ?? null;
+    };
+    const users = Array.from({ length: 200 }, (_, i) => `user-${i}`);
+
+    it('goes through shadow and a sticky share of the users to everybody', async () => {
+      const one = await onTrial();
+      expect(users.map((user) => lightOf(one, user))).toEqual(users.map(() => null));
+      for (let i = 0; i < 20; i++) one.choices.light.trial?.shadow.add({ ...agreeing(), topOverlap: 1 });
+      await one.rollout.check();
+      const canaries = users.filter((user) => lightOf(one, user) === '2');
+      expect(canaries.length / users.length).toBeCloseTo(0.4, 0.5);
+      for (let i = 0; i < 20; i++) one.choices.light.trial?.shadow.add({ ...agreeing(), topOverlap: 0.95 });
+      await one.rollout.check();
+      expect(one.rollout.status()).toMatchObject({ serving: { light: '2' }, lightTrial: null });
+      expect(await actions(one)).toEqual(['2 promoted', '2 canary', '2 shadow']);
+    });
+
+    it('that is further from the main ranker than the one that serves goes back, for good', async () => {
+      const one = await onTrial();
+      for (let i = 0; i < 20; i++) one.choices.light.trial?.shadow.add({ ...agreeing(), topOverlap: 0.8 });
+      await one.rollout.check();
+      await one.rollout.check();
+      expect(one.rollout.status()).toMatchObject({ serving: { light: '1' }, lightTrial: null });
+      expect((await one.rollout.history(1))[0].reason).toMatch(/^agreement: -0\.2/);
+      expect((await replica({ mode: 'auto', config })).models.light, 'also after a restart').toBe('1');
+    });
+
+    it('that fails where it has something to do goes back, whatever little that is', async () => {
+      const one = await onTrial();
+      for (let i = 0; i < 20; i++) one.choices.light.trial?.shadow.add({ ...agreeing(), topOverlap: 1 });
+      await one.rollout.check();
+      const fallback = { ...FAILED, counts: {}, degraded: ['ranker_late', 'light_ranker_failed'] };
+      const asked = users.filter((user) => lightOf(one, user) === '2').slice(0, 3);
+      for (const user of asked) {
+        const choice = one.choices.choose(user);
+        one.choices.answered(choice, fallback as unknown as FeedAnswer);
+        choice.done();
+      }
+      await one.rollout.check();
+      expect(one.rollout.status()).toMatchObject({ serving: { light: '1' }, lightTrial: null });
+      expect(await actions(one)).toEqual(['2 rolled_back', '2 canary', '2 shadow']);
+    });
   });
 
   it('goes back from a promoted version that fails on probation', async () => {

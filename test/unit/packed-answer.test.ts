@@ -2,7 +2,7 @@ import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { FeedAnswer, SlatePost } from '../../src/contracts.ts';
-import { type PackedAnswer, packAnswer, transferable, unpackAnswer } from '../../src/packed-answer.ts';
+import { AnswerColumns, type PackedAnswer, transferable, unpackAnswer } from '../../src/packed-answer.ts';
 import { HEADS, type Head, SOURCES } from '../../src/vocabulary.ts';
 
 const number = fc.double({ noNaN: true, noDefaultInfinity: true });
@@ -49,15 +49,46 @@ function answerOf(posts: SlatePost[]): FeedAnswer {
   };
 }
 
+function packed({ posts, ...answer }: FeedAnswer): PackedAnswer {
+  const isScored = posts.some(({ probabilities }) => probabilities !== null);
+  const columns = new AnswerColumns(
+    posts.length,
+    isScored,
+    posts.some(({ explain }) => explain),
+  );
+  for (const post of posts) {
+    const bits = post.sources.reduce((sum, source) => sum | (1 << SOURCES.indexOf(source)), 0);
+    const { probabilities } = post;
+    const values = probabilities && Float32Array.from(HEADS, (head) => probabilities[head]);
+    columns.add(post, bits, values, 0);
+  }
+  return columns.packed(answer);
+}
+
+/** Its posts give their parts when they are asked for them. */
+function plain({
+  postId,
+  score,
+  propensity,
+  similarity,
+  sources,
+  probabilities,
+  explain,
+}: SlatePost): SlatePost {
+  const post = { postId, score, propensity, similarity, sources, probabilities };
+  return explain ? { ...post, explain } : post;
+}
+
 describe('an answer on its way from a worker', () => {
   it('arrives as it was sent, through a message that moves its buffers', () => {
     const { port1, port2 } = new MessageChannel();
     fc.assert(
       fc.property(fc.array(post, { maxLength: 12 }), (posts) => {
-        const packed = packAnswer(answerOf(posts));
-        port1.postMessage(packed, transferable(packed));
+        const sent = packed(answerOf(posts));
+        port1.postMessage(sent, transferable(sent));
         const { message } = receiveMessageOnPort(port2) as { message: PackedAnswer };
-        expect(unpackAnswer(message)).toEqual(answerOf(posts));
+        const { posts: unpacked, ...rest } = unpackAnswer(message);
+        expect({ ...rest, posts: unpacked.map(plain) }).toEqual(answerOf(posts));
       }),
     );
     port1.close();

@@ -9,9 +9,9 @@ import { parseRolloutConfig, rulesRolloutOf } from '../../src/ranking/lifecycle/
 import { readHistory } from '../../src/ranking/lifecycle/stage-file.ts';
 import { RulesFile } from '../../src/rerank/rules-file.ts';
 import { RulesChoices } from '../../src/rules-choice.ts';
-import { createRulesMetrics } from '../../src/rules-metrics.ts';
 import { rulesFolder } from '../../src/rules-registry.ts';
 import { RulesRollout } from '../../src/rules-rollout.ts';
+import { createRulesMetrics } from '../../src/stage-metrics.ts';
 import type { RulesUpdate } from '../../src/worker.ts';
 
 const SHARES = [0.1, 0.3];
@@ -186,6 +186,36 @@ describe('a changed rules file', () => {
     await replica.rollout.check();
     expect(replica.rollout.status().refused[0].reason).toMatch(/^errors: .*a pin without a post/);
     expect(await replica.registry.metrics()).toMatch(/feedrank_rules_rollbacks_total\{reason="errors"\} 1/);
+  });
+
+  it('goes back by itself where requests fail soon after it came to everybody, and not later', async () => {
+    const replica = await start();
+    const { serving } = replica.rollout.status();
+    const version = await replica.write(SECOND);
+    await read(replica);
+    await read(replica);
+    expect(replica.rollout.status().serving).toBe(version);
+    for (const userId of USERS.slice(0, 2))
+      replica.choices.failed(replica.choices.choose(userId), 'a bad pin');
+    await replica.rollout.check();
+    expect(replica.rollout.status().serving, 'two failures say nothing').toBe(version);
+    replica.choices.failed(replica.choices.choose(USERS[2]), 'a bad pin');
+    await replica.rollout.check();
+    expect(replica.rollout.status()).toMatchObject({ serving, file: version, previous: null });
+    expect(replica.rollout.problems).toEqual([expect.stringMatching(/were rolled back \(errors.*a bad pin/)]);
+    expect((await history()).at(-1)).toMatchObject({
+      version,
+      action: 'rolled_back',
+      by: 'auto',
+      from: version,
+    });
+
+    await replica.rollout.move({ action: 'promote', version });
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 86_400_000 });
+    await replica.rollout.check();
+    for (const userId of USERS) replica.choices.failed(replica.choices.choose(userId), 'a bad pin');
+    await replica.rollout.check();
+    expect(replica.rollout.status().serving).toBe(version);
   });
 
   it('begins anew with the newest text when it changes again, and ends when it is put back', async () => {

@@ -71,7 +71,8 @@ describe('serving models', () => {
     const models = new ServingModels(twoWorkers(['3']));
     await models.apply({ serving: '1', light: null, others: ['2', '3'] });
     expect([models.serving, models.others]).toEqual(['1', ['2']]);
-    expect(models.holds(['2'])).toBe(true);
+    expect(models.holds({ serving: '1', light: null, others: ['2'] })).toBe(true);
+    expect(models.holds({ serving: '1', light: null, lightTrial: '2', others: ['2'] })).toBe(false);
   });
 
   it('says when no worker took the models', async () => {

@@ -32,7 +32,11 @@ export const badModels: Scenario = {
           .map(([model, n]) => `${model}: ${n}`)
           .join(', '),
       ),
-      holds('the old one serves', models.includes(served) || models[0]?.startsWith(served), served),
+      holds(
+        'the old one serves (the committed ranker, numbered anew)',
+        models.includes(served) || models[0]?.startsWith(served),
+        served,
+      ),
       {
         ...equals(`readers’ failures, of ${answers} answers`, failures.length, 0),
         value: `${failures.length}${failures[0] ? ` (${failures[0]})` : ''}`,

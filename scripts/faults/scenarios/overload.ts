@@ -1,5 +1,6 @@
 // Fault 8: twice, five and ten times of what one core sustains. The service has one core, the generator another.
 import { availableParallelism } from 'node:os';
+import { runCommand } from '../../../test/setup/child-process.ts';
 import { Campaign } from '../../load-test/campaign.ts';
 import { DEFAULT_LIMITS, type PhaseReport } from '../../load-test/phase-report.ts';
 import { atLeast, atMost, type Criterion, equals, holds } from '../criterion.ts';
@@ -12,16 +13,23 @@ const DEADLINE_MS = 300;
 const REFUSAL_MS = 5;
 const RECOVERY_SECONDS = 5;
 const FACTORS = [2, 5, 10];
+const SERVICE_CORE = '0';
+const GENERATOR_CORE = '1';
 
 export const overload: Scenario = {
   id: 8,
   title: 'Overload of 2×, 5× and 10× on one core',
   async run(context) {
     if (availableParallelism() < 2) throw new Impossible('the service and the generator need a core each');
+    // The stores and their proxies are not what is overloaded: they run beside the generator.
+    const before = await moveTo(GENERATOR_CORE).catch(() => {
+      throw new Impossible('there is no taskset (util-linux)');
+    });
     return inSite(context, {}, async (site) => {
+      site.defer(async () => void (await moveTo(before)));
       const env = { FEED_WORKERS: '1', FEED_DEADLINE_MS: String(DEADLINE_MS), LOG_LEVEL: 'warn' };
-      const service = await site.startService({ cores: '0', env });
-      const load = await Load.open({ base: service.base, users: site.world.users, cores: '1' });
+      const service = await site.startService({ cores: SERVICE_CORE, env });
+      const load = await Load.open({ base: service.base, users: site.world.users, cores: GENERATOR_CORE });
       site.defer(() => load.close());
       const campaign = new Campaign(
         {
@@ -93,6 +101,14 @@ export const overload: Scenario = {
     });
   },
 };
+
+/** This process, and with it what it starts from now on. Gives the cores that it had. */
+async function moveTo(cores: string): Promise<string> {
+  const pid = String(process.pid);
+  const before = (await runCommand('taskset', ['-cp', pid])).trim().split(' ').at(-1) ?? cores;
+  await runCommand('taskset', ['-acp', cores, pid]);
+  return before;
+}
 
 /** The service's own word on its refusals, from their headers to the answer: the rest is the way and the generator. */
 async function refusedWithin(service: Service): Promise<string> {

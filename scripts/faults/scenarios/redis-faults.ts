@@ -1,7 +1,7 @@
 // Fault 1: Redis killed, stopped, slow, and back without its data.
 import { sleep } from '../clock.ts';
 import { atMost, type Criterion, holds } from '../criterion.ts';
-import { between, causesOf, clean, fullQualityAfter, Load } from '../load.ts';
+import { between, causesOf, clean, fullQualityAfter, Load, lastCauses } from '../load.ts';
 import type { Scenario, ScenarioContext } from '../scenario.ts';
 import type { Service } from '../service.ts';
 import { inSite, type Site } from '../site.ts';
@@ -101,10 +101,12 @@ async function measure(
   );
   const criteria = [
     ...clean(fault.name, all),
-    atMost(`${fault.name}: full quality after its return`, fullQualityAfter(outcome, backAt), 10, {
-      unit: 's',
-      timed: true,
-    }),
+    atMost(
+      `${fault.name}: full quality after its return (the last without: ${lastCauses(outcome, backAt)})`,
+      fullQualityAfter(outcome, backAt),
+      10,
+      { unit: 's', timed: true },
+    ),
   ];
   if (fault.flagged) {
     const { good, degraded } = during.counts.feed;

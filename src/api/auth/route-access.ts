@@ -17,6 +17,8 @@ export interface RouteAccess {
 const OPEN: RouteAccess = { scopes: [], subject: 'nobody' };
 const OPS: RouteAccess = { scopes: ['ops'], subject: 'nobody' };
 const ADMIN: RouteAccess = { scopes: ['admin'], subject: 'everybody' };
+/** Feeds of anybody; that a job is its maker's alone is seen to by the routes. */
+const JOBS: RouteAccess = { scopes: ['feed:read'], subject: 'everybody' };
 const CONTENT: RouteAccess = { scopes: ['feed:read', 'ingest'], subject: 'nobody' };
 const INGEST: RouteAccess = { scopes: ['ingest'], subject: 'everybody' };
 const EDGES: RouteAccess = { scopes: ['profile:write', 'ingest'], subject: { param: 'id' } };
@@ -24,6 +26,10 @@ const EDGES: RouteAccess = { scopes: ['profile:write', 'ingest'], subject: { par
 export const ROUTE_ACCESS: Readonly<Record<string, RouteAccess>> = {
   'GET /feed/:userId': { scopes: ['feed:read'], subject: { param: 'userId' }, limitUser: true },
   'GET /feed/:userId/new': { scopes: ['feed:read'], subject: { param: 'userId' }, limitUser: true },
+  'POST /feed-jobs': JOBS,
+  'GET /feed-jobs/:id': JOBS,
+  'GET /feed-jobs/:id/results': JOBS,
+  'DELETE /feed-jobs/:id': JOBS,
   'POST /events': { scopes: ['events:write'], subject: 'events' },
   'POST /posts': INGEST,
   'DELETE /posts/:id': INGEST,

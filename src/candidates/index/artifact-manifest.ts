@@ -35,6 +35,16 @@ const calibrationSchema = z.strictObject({
   /** `users` = held-out user vectors, `posts` = means of random posts where there are too few users. */
   queriesFrom: z.enum(['users', 'posts', 'none']),
   measured: z.array(measuredSchema),
+  /** Searches for few neighbours by inverted lists, by rising k; none where another search serves. */
+  short: z
+    .array(
+      z.strictObject({
+        k: z.number().int().positive(),
+        probes: z.number().int().positive(),
+        recall: z.number().min(0).max(1),
+      }),
+    )
+    .default([]),
 });
 
 export const manifestSchema = z.strictObject({

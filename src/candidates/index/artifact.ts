@@ -17,12 +17,16 @@ import { type Manifest, manifestSchema } from './artifact-manifest.ts';
 import { shardFileNames, shardStart } from './graph-shards.ts';
 import type { InvertedLists } from './inverted-lists.ts';
 import { readNeighbours } from './neighbours-file.ts';
+import { packLists } from './packed-lists.ts';
 import { KEY_BYTES_PER_POST, PostTable } from './post-table.ts';
+import type { ListProbes } from './short-searches.ts';
 import { indexRows, tableBytes } from './table-bytes.ts';
-import { largestCapacity } from './table-layout.ts';
+import { type ListsSize, largestCapacity } from './table-layout.ts';
 
 const VERSION = /^v[0-9]{8}T[0-9]{9}Z-[0-9a-f]{6}$/;
 const TEMPORARY_PREFIX = '.building-';
+/** Lists, a line each, versions that serve, are on trial or are the way back: a build keeps them. */
+export const IN_USE_FILE = 'in-use';
 
 /** The graph over rows [firstRow, firstRow + rows), which are also its labels. */
 export interface GraphShard {
@@ -44,7 +48,7 @@ export interface Generation {
   /** The graph to search by; null where another search was calibrated or no graph was built. */
   graph: GraphFile | null;
   /** Inverted lists to probe; null where another search was calibrated. */
-  probes: number | null;
+  probes: ListProbes | null;
 }
 
 export interface LoadOptions {
@@ -100,11 +104,14 @@ export async function publish(indexDir: string, folder: string, manifest: Manife
   await replaceFile(join(indexDir, 'current'), `${manifest.version}\n`);
 }
 
-/** Removes all but the `keep` newest versions and what killed builds left. Called under the build lock. */
+/** Removes all but the `keep` newest versions, those in use, and what killed builds left. Called under the build lock. */
 export async function prune(indexDir: string, keep: number): Promise<void> {
   const current = await currentVersion(indexDir);
   const versions = await listVersions(indexDir);
-  const old = versions.slice(0, Math.max(0, versions.length - keep)).filter((version) => version !== current);
+  const inUse = (await readFile(join(indexDir, IN_USE_FILE), 'utf8').catch(() => '')).split('\n');
+  const old = versions
+    .slice(0, Math.max(0, versions.length - keep))
+    .filter((version) => version !== current && !inUse.includes(version));
   const left = (await readdir(indexDir)).filter(
     (name) => name.startsWith(TEMPORARY_PREFIX) || /^current\..*\.tmp$/.test(name),
   );
@@ -147,10 +154,9 @@ export async function loadFolder(
   options: LoadOptions = {},
 ): Promise<Generation> {
   const { rows, authors, keyBytes, files } = manifest;
-  const live = options.liveCapacity ?? Math.ceil(rows / 4) + 100_000;
   const useLists = manifest.lists !== null && (options.withLists || manifest.search.kind === 'ivf');
   const lists = useLists && manifest.lists ? { count: manifest.lists.count, rows } : null;
-  const capacity = Math.max(largestCapacity(rows + live, lists), rows, 1);
+  const capacity = capacityOf(rows, lists, options.liveCapacity);
   const table = PostTable.create({
     generation: manifest.version,
     baseRows: rows,
@@ -172,9 +178,22 @@ export async function loadFolder(
     checkLists(table.lists, join(folder, 'lists.bin'));
   }
   await indexRows(table, rows, authors);
+  if (table.lists) await packLists(table.lists, table.codes);
   const graph = await graphOf(folder, manifest);
-  const probes = manifest.search.kind === 'ivf' ? manifest.search.probes : null;
-  return { table, manifest, graph, probes };
+  return { table, manifest, graph, probes: probesOf(manifest) };
+}
+
+/** Room for live posts gives way to the codes in the order of the lists, down to a tenth of the base. */
+function capacityOf(rows: number, lists: ListsSize, asked: number | undefined): number {
+  const wanted = rows + (asked ?? Math.ceil(rows / 4) + 100_000);
+  const packed = largestCapacity(wanted, lists, true);
+  if (packed - rows >= (asked ?? rows / 10)) return Math.max(packed, 1);
+  return Math.max(largestCapacity(wanted, lists), rows, 1);
+}
+
+function probesOf({ search, calibration }: Manifest): ListProbes | null {
+  if (search.kind !== 'ivf' || search.probes === null) return null;
+  return { all: search.probes, short: calibration.short };
 }
 
 /** Writes inverted lists into a folder, synced. */

@@ -134,7 +134,10 @@ async function build(options: BuildOptions): Promise<Manifest> {
     const generation = await loadFolder(folder, draft, { liveCapacity: 0, withLists: true });
     const scan = await openExactScan(generation.table);
     const graph = await loadGraph(folder, draft, generation);
-    const lists = scan instanceof ExactIndex && draft.lists ? new InvertedIndex(scan, scan.lists) : null;
+    const lists =
+      scan instanceof ExactIndex && draft.lists
+        ? new InvertedIndex(scan, { all: scan.lists, short: [] })
+        : null;
     verify(generation, scan);
     if (graph) verify(generation, graph);
     if (lists) verify(generation, lists);
@@ -225,6 +228,7 @@ async function write(
       queries: 0,
       queriesFrom: 'none',
       measured: [],
+      short: [],
     },
     files,
   };

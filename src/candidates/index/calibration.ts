@@ -7,11 +7,25 @@ import type { InvertedIndex } from './inverted-index.ts';
 import { PlainScan } from './plain-scan.ts';
 import type { PostTable } from './post-table.ts';
 import { newHits } from './search-table.ts';
+import { calibrateShortSearches, type ShortSearch } from './short-searches.ts';
 
 /** ef as multiples of k; the first is the least that hnswlib accepts. */
 const EF_FACTORS = [1, 1.25, 1.5, 2, 3, 4];
 /** Inverted lists that are read, as shares of all. Beyond a quarter the whole scan is as cheap. */
-const PROBE_SHARES = [1 / 256, 1 / 128, 1 / 64, 1 / 45, 1 / 32, 1 / 22, 1 / 16, 1 / 11, 1 / 8, 1 / 4];
+const PROBE_SHARES = [
+  1 / 512,
+  1 / 360,
+  1 / 256,
+  1 / 128,
+  1 / 64,
+  1 / 45,
+  1 / 32,
+  1 / 22,
+  1 / 16,
+  1 / 11,
+  1 / 8,
+  1 / 4,
+];
 const MAX_QUERIES = 200;
 /** Queries on which the scan itself is compared with plain float32 (about 100 ms each per million rows). */
 const ORACLE_QUERIES = 10;
@@ -44,6 +58,7 @@ export function calibrate(input: CalibrationInput): { calibration: Calibration; 
       queries: 0,
       queriesFrom: 'none' as const,
       measured: [],
+      short: [],
     };
     return { calibration, search: { kind: 'exact', ef: null, probes: null } };
   }
@@ -59,19 +74,30 @@ export function calibrate(input: CalibrationInput): { calibration: Calibration; 
   }
   if (lists) {
     for (const probes of probeCounts(lists.lists)) {
-      lists.setProbes(probes);
+      lists.setProbes({ all: probes, short: [] });
       measured.push({ kind: 'ivf', ef: null, probes, ...measure(lists, queries, k, truth) });
     }
   }
+  const { kind, ef, probes } = cheapest(measured, input.targetRecall, input.prefer);
   const calibration = {
     k,
     targetRecall: input.targetRecall,
     queries: queries.length,
     queriesFrom: input.queriesFrom,
     measured,
+    short: lists && probes !== null ? shortSearches(input, lists, queries, k, probes) : [],
   };
-  const { kind, ef, probes } = cheapest(measured, input.targetRecall, input.prefer);
   return { calibration, search: { kind, ef, probes } };
+}
+
+function shortSearches(
+  { table: { vectors, rows }, scan, targetRecall }: CalibrationInput,
+  lists: InvertedIndex,
+  readers: readonly Float32Array[],
+  k: number,
+  most: number,
+): ShortSearch[] {
+  return calibrateShortSearches({ scan, lists, readers, vectors, rows, most, k, targetRecall });
 }
 
 function probeCounts(lists: number): number[] {

@@ -10,6 +10,20 @@ import { checkHits } from './search-table.ts';
 import { bufferLength, HEADER, keptFor, MAX_HITS, SCRATCH, scratchOffset } from './table-layout.ts';
 import { checkVector, encodeQuery } from './vector-codes.ts';
 
+type ScanLists = (
+  codes: number,
+  deleted: number,
+  query: number,
+  buffer: number,
+  offsets: number,
+  rows: number,
+  probes: number,
+  probed: number,
+  from: number,
+  keep: number,
+  cap: number,
+) => number;
+
 interface ScanKernel {
   scan(
     codes: number,
@@ -21,23 +35,14 @@ interface ScanKernel {
     keep: number,
     cap: number,
   ): number;
-  scanLists(
-    codes: number,
-    deleted: number,
-    query: number,
-    buffer: number,
-    offsets: number,
-    rows: number,
-    probes: number,
-    probed: number,
-    from: number,
-    keep: number,
-    cap: number,
-  ): number;
+  scanLists: ScanLists;
+  scanPacked: ScanLists;
+  scoreRows(vectors: number, query: number, rows: number, count: number, out: number): void;
   scoreRange(vectors: number, query: number, from: number, to: number, out: number): void;
-  scoreCentroids(centroids: number, query: number, buffer: number, count: number): void;
   rescore(vectors: number, query: number, buffer: number, count: number): void;
   take(buffer: number, count: number, k: number, outRows: number, outSimilarity: number): number;
+  /** Address of scratch memory, an exported global. */
+  histogram: { value: number };
 }
 
 let compiled: Promise<WebAssembly.Module> | undefined;
@@ -73,6 +78,7 @@ export class ExactIndex implements VectorIndex {
     this.#table = table;
     this.#kernel = kernel;
     this.#at = at;
+    kernel.histogram.value = at + SCRATCH.histogram;
     this.#query = new Float32Array(buffer, at + SCRATCH.query, DIM);
     this.#codes = new Int8Array(buffer, at + SCRATCH.queryCodes, DIM);
     this.#rows = new Uint32Array(buffer, at + SCRATCH.rows, MAX_HITS);
@@ -129,12 +135,15 @@ export class ExactIndex implements VectorIndex {
     const keep = this.#prepare(query, k, hits);
     const at = this.#at;
     const buffer = at + SCRATCH.buffer;
-    this.#kernel.scoreCentroids(lists.centroidsAt, at + SCRATCH.query, buffer, lists.count);
-    this.#kernel.take(buffer, lists.count, probes, at + SCRATCH.rows, at + SCRATCH.similarity);
-    const found = this.#kernel.scanLists(
-      layout.codes,
+    const codes = at + SCRATCH.queryCodes;
+    // By their codes alone: what that misorders is in the recall that the calibration measures.
+    this.#kernel.scan(lists.centroidCodesAt, 0, codes, buffer, 0, lists.count, probes, bufferLength(probes));
+    this.#take(probes, probes);
+    const scanLists = lists.codesAt !== null ? this.#kernel.scanPacked : this.#kernel.scanLists;
+    const found = scanLists(
+      lists.codesAt ?? layout.codes,
       layout.deleted,
-      at + SCRATCH.queryCodes,
+      codes,
       buffer,
       lists.offsetsAt,
       lists.rowsAt,
@@ -162,6 +171,28 @@ export class ExactIndex implements VectorIndex {
     }
   }
 
+  similaritiesOf(query: Float32Array, rows: Uint32Array, out: Float32Array): void {
+    if (query.length !== DIM) throw invalid('query', `must have ${DIM} numbers`);
+    const { rows: end, layout } = this.#table;
+    // The kernel reads wherever a row points.
+    for (let i = 0; i < out.length; i++)
+      if (!(rows[i] < end)) throw invalid('rows', `${rows[i]} is not there`);
+    this.#query.set(query);
+    const at = this.#at;
+    for (let done = 0; done < out.length; done += MAX_HITS) {
+      const count = Math.min(MAX_HITS, out.length - done);
+      this.#rows.set(rows.subarray(done, done + count));
+      this.#kernel.scoreRows(
+        layout.vectors,
+        at + SCRATCH.query,
+        at + SCRATCH.rows,
+        count,
+        at + SCRATCH.similarity,
+      );
+      out.set(this.#similarity.subarray(0, count), done);
+    }
+  }
+
   /** Checks the input and puts the query into the scratch slot; how many candidates to keep. */
   #prepare(query: Float32Array, k: number, hits: Hits): number {
     checkVector(query, 'query');
@@ -176,10 +207,17 @@ export class ExactIndex implements VectorIndex {
     const at = this.#at;
     const buffer = at + SCRATCH.buffer;
     this.#kernel.rescore(this.#table.layout.vectors, at + SCRATCH.query, buffer, found);
-    const size = this.#kernel.take(buffer, found, k, at + SCRATCH.rows, at + SCRATCH.similarity);
+    const size = this.#take(found, k);
     hits.rows.set(this.#rows.subarray(0, size));
     hits.similarity.set(this.#similarity.subarray(0, size));
     hits.size = size;
+  }
+
+  /** The best `k` of the buffer's candidates to the scratch slot's rows and similarities, in order; how many. */
+  #take(count: number, k: number): number {
+    const at = this.#at;
+    const { buffer, rows, similarity } = SCRATCH;
+    return this.#kernel.take(at + buffer, count, k, at + rows, at + similarity);
   }
 }
 

@@ -1,7 +1,8 @@
 // The search by inverted lists: the rows of the lists nearest to the query, scanned like the whole base is. A view of
-// the thread's exact scan with a number of lists to probe, chosen by the calibration.
+// the thread's exact scan with the number of lists to probe, chosen by the calibration.
 import type { Hits, VectorIndex } from '../../contracts.ts';
 import type { ExactIndex } from './exact-index.ts';
+import type { ListProbes } from './short-searches.ts';
 
 /** At k = 2.5 % of the base the lists still win (.33 ms against .42, 40,000 rows); beyond twice that nothing was measured. */
 const MAX_SHARE = 0.05;
@@ -11,9 +12,9 @@ const CALIBRATED_K = 1000;
 export class InvertedIndex implements VectorIndex {
   readonly kind = 'ivf';
   readonly #scan: ExactIndex;
-  #probes: number;
+  #probes: ListProbes;
 
-  constructor(scan: ExactIndex, probes: number) {
+  constructor(scan: ExactIndex, probes: ListProbes) {
     this.#scan = scan;
     this.#probes = probes;
   }
@@ -24,7 +25,7 @@ export class InvertedIndex implements VectorIndex {
   }
 
   /** Lists that a search reads; more is slower and finds more. */
-  setProbes(probes: number): void {
+  setProbes(probes: ListProbes): void {
     this.#probes = probes;
   }
 
@@ -33,19 +34,29 @@ export class InvertedIndex implements VectorIndex {
    * as deep in the lists as that many more of all.
    */
   fits(k: number, fromRow = 0): boolean {
-    const { baseRows } = this.#scan;
-    if (fromRow <= 0) return k <= MAX_SHARE * baseRows;
-    const depth = (k * baseRows) / Math.max(1, baseRows - fromRow);
-    return depth <= Math.min(CALIBRATED_K, MAX_SHARE * baseRows);
+    const most = MAX_SHARE * this.#scan.baseRows;
+    return fromRow <= 0 ? k <= most : this.#depth(k, fromRow) <= Math.min(CALIBRATED_K, most);
   }
 
-  /** Base rows that a search reads, about. */
-  get probedRows(): number {
-    return Math.ceil((this.#scan.baseRows * this.#probes) / this.lists);
+  /** Base rows that a search for `k` of the rows ≥ `fromRow` reads, about. */
+  probedRows(k: number, fromRow = 0): number {
+    return Math.ceil((this.#scan.baseRows * this.#probesFor(k, fromRow)) / this.lists);
   }
 
   /** As VectorIndex, over the base rows only. Fewer than `k` where the probed lists hold fewer. */
   search(query: Float32Array, k: number, hits: Hits, fromRow = 0): void {
-    this.#scan.searchLists(query, k, hits, this.#probes, fromRow);
+    this.#scan.searchLists(query, k, hits, this.#probesFor(k, fromRow), fromRow);
+  }
+
+  #probesFor(k: number, fromRow: number): number {
+    const { all, short } = this.#probes;
+    const depth = this.#depth(k, fromRow);
+    return short.find((one) => depth <= one.k)?.probes ?? all;
+  }
+
+  /** How many of all rows lie about as near as the `k` nearest of the rows ≥ `fromRow`. */
+  #depth(k: number, fromRow: number): number {
+    const { baseRows } = this.#scan;
+    return fromRow <= 0 ? k : (k * baseRows) / Math.max(1, baseRows - fromRow);
   }
 }

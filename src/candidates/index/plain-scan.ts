@@ -19,6 +19,11 @@ export class PlainScan implements VectorIndex {
     for (let i = 0; i < out.length; i++) out[i] = rowSimilarity(vectors, fromRow + i, query, DIM);
   }
 
+  similaritiesOf(query: Float32Array, rows: Uint32Array, out: Float32Array): void {
+    const { vectors } = this.#table;
+    for (let i = 0; i < out.length; i++) out[i] = rowSimilarity(vectors, rows[i], query, DIM);
+  }
+
   search(query: Float32Array, k: number, hits: Hits, fromRow = 0, toRow = this.#table.rows): void {
     checkVector(query, 'query');
     checkHits(k, hits, Number.MAX_SAFE_INTEGER);

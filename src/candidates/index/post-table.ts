@@ -18,9 +18,9 @@ import {
 import { DIM, type EventType } from '../../vocabulary.ts';
 import { ItemGraph } from '../item-graph.ts';
 import { AuthorTable } from './author-table.ts';
-import type { InvertedLists } from './inverted-lists.ts';
 import { KeyDirectory } from './key-directory.ts';
 import type { NewPost } from './new-post.ts';
+import { type PackedLists, repackRow } from './packed-lists.ts';
 import { addEngagement } from './post-counters.ts';
 import { sketchText } from './post-text.ts';
 import type { TableHandle, TableOptions } from './table-handle.ts';
@@ -109,7 +109,7 @@ export class PostTable implements Catalogue {
   }
 
   /** Views of the inverted lists, null where this generation has none. */
-  get lists(): InvertedLists | null {
+  get lists(): PackedLists | null {
     const { lists } = this.layout;
     if (!lists) return null;
     const { buffer } = this.memory;
@@ -117,6 +117,8 @@ export class PostTable implements Catalogue {
       centroids: new Float32Array(buffer, lists.centroidsAt, lists.count * DIM),
       offsets: new Uint32Array(buffer, lists.offsetsAt, lists.count + 1),
       rows: new Uint32Array(buffer, lists.rowsAt, lists.rows),
+      centroidCodes: new Uint8Array(buffer, lists.centroidCodesAt, lists.count * DIM),
+      codes: lists.codesAt === null ? null : new Uint8Array(buffer, lists.codesAt, lists.rows * DIM),
     };
   }
 
@@ -189,7 +191,10 @@ export class PostTable implements Catalogue {
   /** Replaces topic, language, flags, words and, when given, the vector. Author and time stay until the next build. */
   updatePost(row: number, post: NewPost, vector?: Float32Array): void {
     this.#mustWrite(row);
-    if (vector) this.#writeVector(row, vector, checkVector(vector, 'vector'));
+    if (vector) {
+      this.#writeVector(row, vector, checkVector(vector, 'vector'));
+      if (row < this.baseRows && this.lists) repackRow(this.lists, this.codes, row);
+    }
     this.#writeContent(row, post, this.records.u32[row * RECORD_WORDS + FIELD.flags] & FLAG.deleted);
   }
 

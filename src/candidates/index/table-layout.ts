@@ -28,7 +28,7 @@ export const MAX_HITS = 8192;
 const RESCORE_FACTOR = 1.1;
 /** Kept beyond that, so that a small k loses nothing to the coarse codes. */
 const RESCORE_EXTRA = 64;
-const BUFFER_FACTOR = 3;
+const BUFFER_FACTOR = 2;
 const MAX_KEPT = keptFor(MAX_HITS);
 /** Views of one memory that may scan at a time, one per thread that opens it. */
 export const SCRATCH_SLOTS = 64;
@@ -39,7 +39,9 @@ export const SCRATCH = {
   queryCodes: DIM * 4,
   rows: 512,
   similarity: 512 + MAX_HITS * 4,
-  buffer: 512 + MAX_HITS * 8,
+  /** Of the sort and of the selection, u32[4, 256]. */
+  histogram: 512 + MAX_HITS * 8,
+  buffer: 512 + MAX_HITS * 8 + 4096,
 } as const;
 const SCRATCH_BYTES = align(SCRATCH.buffer + bufferLength(MAX_KEPT) * 8);
 
@@ -72,6 +74,9 @@ export interface ListsLayout {
   centroidsAt: number;
   offsetsAt: number;
   rowsAt: number;
+  /** 7-bit codes of the centroids, u8[count, 64], and of the rows in the order of `rowsAt`; null without room for these. */
+  centroidCodesAt: number;
+  codesAt: number | null;
 }
 
 /** Size of inverted lists, null where a generation has none. */
@@ -87,7 +92,11 @@ export function memoryLayout(capacity: number, listsSize: ListsSize = null): Mem
   const vectors = align(codes + capacity * DIM);
   const listsAt = align(vectors + capacity * DIM * 4);
   const lists = listsSize && listsLayout(listsSize, listsAt);
-  const end = listsAt + listsBytes(listsSize);
+  let end = listsAt + listsBytes(listsSize);
+  if (lists && end + lists.rows * DIM <= MAX_BYTES) {
+    lists.codesAt = end;
+    end += lists.rows * DIM;
+  }
   if (end > MAX_BYTES) {
     throw invalid(
       'capacity',
@@ -99,17 +108,25 @@ export function memoryLayout(capacity: number, listsSize: ListsSize = null): Mem
 
 function listsLayout({ count, rows }: NonNullable<ListsSize>, at: number): ListsLayout {
   const offsetsAt = at + count * DIM * 4;
-  return { count, rows, centroidsAt: at, offsetsAt, rowsAt: align(offsetsAt + (count + 1) * 4) };
+  const rowsAt = align(offsetsAt + (count + 1) * 4);
+  const centroidCodesAt = align(rowsAt + rows * 4);
+  return { count, rows, centroidsAt: at, offsetsAt, rowsAt, centroidCodesAt, codesAt: null };
 }
 
 function listsBytes(size: ListsSize): number {
-  return size === null ? 0 : align(size.count * DIM * 4 + (size.count + 1) * 4) + align(size.rows * 4);
+  if (size === null) return 0;
+  return align(size.count * DIM * 4 + (size.count + 1) * 4) + align(size.rows * 4) + size.count * DIM;
 }
 
-/** The largest capacity ≤ `wanted` that fits one memory. */
-export function largestCapacity(wanted: number, lists: ListsSize = null): number {
+/** The largest capacity ≤ `wanted` that fits one memory; `packed`: with the codes in the order of the lists as well. */
+export function largestCapacity(wanted: number, lists: ListsSize = null, packed = false): number {
   const perRow = DIM + DIM * 4 + 1 / 8;
-  const fixed = PAGE + SCRATCH_SLOTS * SCRATCH_BYTES + listsBytes(lists) + 1024;
+  const fixed =
+    PAGE +
+    SCRATCH_SLOTS * SCRATCH_BYTES +
+    listsBytes(lists) +
+    (packed && lists ? lists.rows * DIM : 0) +
+    1024;
   return Math.min(wanted, Math.floor((MAX_BYTES - fixed) / perRow));
 }
 

@@ -9,6 +9,7 @@ import { InvertedIndex } from './inverted-index.ts';
 import type { PlainScan } from './plain-scan.ts';
 import type { PostTable } from './post-table.ts';
 import { newHits } from './search-table.ts';
+import type { ListProbes } from './short-searches.ts';
 
 /** Below this a whole scan takes a tenth of a millisecond: no graph is asked. */
 export const SCAN_BELOW_ROWS = 20_000;
@@ -58,11 +59,15 @@ export class TwoTierIndex implements VectorIndex {
     const { baseRows, rows } = this.#table;
     const fast = this.#fast;
     const isShort = fast instanceof InvertedIndex && fast.fits(k, fromRow);
-    return isShort ? fast.probedRows + rows - baseRows : rows - fromRow;
+    return isShort ? fast.probedRows(k, fromRow) + rows - baseRows : rows - fromRow;
   }
 
   similarities(query: Float32Array, fromRow: number, out: Float32Array): void {
     this.#scan.similarities(query, fromRow, out);
+  }
+
+  similaritiesOf(query: Float32Array, rows: Uint32Array, out: Float32Array): void {
+    this.#scan.similaritiesOf(query, rows, out);
   }
 
   /** Share of the true `k` nearest that a search finds now; null where every search is exact. */
@@ -105,7 +110,7 @@ function merge(a: Hits, b: Hits, k: number, out: Hits): void {
 export async function openIndex(
   table: PostTable,
   graph: GraphFile | null,
-  probes: number | null = null,
+  probes: ListProbes | null = null,
 ): Promise<{ index: TwoTierIndex; reason: string | null }> {
   const scan = await openExactScan(table);
   const lists =

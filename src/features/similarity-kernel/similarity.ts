@@ -1,5 +1,5 @@
 // The encoder's arithmetic in WebAssembly SIMD (AssemblyScript): dot products of a block of vectors with twelve lanes,
-// and logarithms. The memory is the module's own; similarity-kernel.ts knows its layout. Sums run over the dimensions in
+// logarithms, what a user's history is to a post, and the columns of a plan out of full rows. The memory is the module's own; similarity-kernel.ts knows its layout. Sums run over the dimensions in
 // order, whatever the block holds, so a vector's products are the same alone and in any block.
 
 const LANES_AT: usize = 1024;
@@ -7,6 +7,15 @@ const VECTORS_AT: usize = LANES_AT + 3 * 64 * 16;
 const ROWS: usize = 32;
 const OUT_AT: usize = VECTORS_AT + ROWS * 256;
 const LOGS_AT: usize = OUT_AT + ROWS * 48;
+const LOGS: usize = 20;
+const BOUNDED_LOGS: usize = 11;
+const COLUMNS_AT: usize = LOGS_AT + ROWS * LOGS * 8;
+const RUNS_AT: usize = COLUMNS_AT + 64;
+const HISTORY_HASHES_AT: usize = RUNS_AT + 1024;
+const HASHES_AT: usize = HISTORY_HASHES_AT + 64;
+const UNRELATED_BITS: u64 = 32;
+const ENCODED_AT: usize = RUNS_AT + 2048;
+const FULL_AT: usize = ENCODED_AT + ROWS * 640 + 16;
 
 /** Products of the first `rows` vectors with the first `blocks` × 4 lanes go to the output, twelve a row. */
 export function similarities(rows: u32, blocks: u32): void {
@@ -32,6 +41,113 @@ export function similarities(rows: u32, blocks: u32): void {
     v128.store(out, a);
     v128.store(out, b, 16);
     v128.store(out, c, 32);
+  }
+}
+
+/**
+ * Puts each row's logarithms into its full row of `stride` bytes, at the byte offsets of the table; those from
+ * BOUNDED_LOGS on within ± `bound`.
+ */
+export function spread(rows: u32, stride: u32, bound: f64): void {
+  let row = FULL_AT;
+  let log = LOGS_AT;
+  for (let i: u32 = 0; i < rows; i++, row += stride, log += LOGS * 8) {
+    for (let k: usize = 0; k < BOUNDED_LOGS; k++) {
+      store<f32>(row + <usize>load<u16>(COLUMNS_AT + k * 2), <f32>load<f64>(log + k * 8));
+    }
+    for (let k: usize = BOUNDED_LOGS; k < LOGS; k++) {
+      const value = Math.max(-bound, Math.min(bound, load<f64>(log + k * 8)));
+      store<f32>(row + <usize>load<u16>(COLUMNS_AT + k * 2), <f32>value);
+    }
+  }
+}
+
+/**
+ * From the products: each row's cosine to the user, best to the `negatives` rejected posts, and best, mean of the best
+ * three and mean to the `positives` liked ones; each group's columns begin at a byte offset of the full row.
+ */
+export function cosines(
+  rows: u32,
+  stride: u32,
+  userAt: u32,
+  negatives: u32,
+  negativeAt: u32,
+  positives: u32,
+  positiveAt: u32,
+): void {
+  let row = FULL_AT;
+  let out = OUT_AT;
+  for (let i: u32 = 0; i < rows; i++, row += stride, out += 48) {
+    store<f32>(row + userAt, load<f32>(out));
+    if (negatives > 0) {
+      let best = load<f32>(out, 4);
+      for (let k: usize = 1; k < negatives; k++) {
+        const cosine = load<f32>(out + k * 4, 4);
+        if (cosine > best) best = cosine;
+      }
+      store<f32>(row + negativeAt, best);
+      store<f32>(row + negativeAt, 1, 4);
+    }
+    if (positives == 0) continue;
+    let first = -Infinity;
+    let second = -Infinity;
+    let third = -Infinity;
+    let sum: f64 = 0;
+    for (let k: usize = 0; k < positives; k++) {
+      const cosine = <f64>load<f32>(out + k * 4, 16);
+      sum += cosine;
+      if (cosine > first) {
+        third = second;
+        second = first;
+        first = cosine;
+      } else if (cosine > second) {
+        third = second;
+        second = cosine;
+      } else if (cosine > third) third = cosine;
+    }
+    let top = first;
+    if (positives >= 3) top = (first + second + third) / 3;
+    else if (positives == 2) top = (first + second) / 2;
+    store<f32>(row + positiveAt, <f32>first);
+    store<f32>(row + positiveAt, <f32>top, 4);
+    store<f32>(row + positiveAt, <f32>(sum / <f64>positives), 8);
+    store<f32>(row + positiveAt, 1, 12);
+  }
+}
+
+/** 1 − the smallest Hamming distance of each row's simhash to the first `count` of the history / UNRELATED_BITS. */
+export function duplicates(rows: u32, stride: u32, count: u32, at: u32): void {
+  let row = FULL_AT + at;
+  for (let i: u32 = 0; i < rows; i++, row += stride) {
+    const hash = load<u64>(HASHES_AT + <usize>i * 8);
+    let smallest = UNRELATED_BITS;
+    for (let k: usize = 0; k < count && hash != 0; k++) {
+      const bits = popcnt<u64>(hash ^ load<u64>(HISTORY_HASHES_AT + k * 8));
+      if (bits < smallest) smallest = bits;
+    }
+    store<f32>(row, 1.0 - <f32>smallest / <f32>UNRELATED_BITS);
+  }
+}
+
+/**
+ * Encoded rows side by side: the runs of columns (byte offset and bytes in the full row) of each; what is not finite
+ * becomes 0. Four numbers at a time: what is written beyond a run is overwritten by the next.
+ */
+export function encode(rows: u32, stride: u32, runs: u32): void {
+  let row = FULL_AT;
+  let out = ENCODED_AT;
+  const end = RUNS_AT + (<usize>runs) * 4;
+  for (let i: u32 = 0; i < rows; i++, row += stride) {
+    for (let run = RUNS_AT; run < end; run += 4) {
+      const from = row + <usize>load<u16>(run);
+      const bytes = <usize>load<u16>(run, 2);
+      for (let at: usize = 0; at < bytes; at += 16) {
+        const x = v128.load(from + at);
+        const finite = f32x4.eq(f32x4.sub(x, x), f32x4.splat(0));
+        v128.store(out + at, v128.and(x, finite));
+      }
+      out += bytes;
+    }
   }
 }
 

@@ -15,6 +15,10 @@ const TYPE_BITS = 4;
 const COUNT_BITS = 7;
 const TOPIC_BITS = 32;
 
+/** Numbers of a kind or width among those that are being written. */
+const TYPE_COUNTS = new Uint8Array(2 ** TYPE_BITS);
+const WIDTH_COUNTS = new Uint8Array(64);
+
 /** Doubled by its sign, a difference of two times still is a safe integer. */
 const LARGEST_TIME = 2 ** 51;
 /** Longest dwell, 136 years. */
@@ -103,9 +107,10 @@ function readTopics(input: BitReader, count: number): number[] {
 
 /** The different ones, the commonest first, which then takes one bit. */
 function writeTypes(out: BitWriter, types: readonly number[]): void {
-  const counts = new Map<number, number>();
-  for (const type of types) counts.set(type, (counts.get(type) ?? 0) + 1);
-  const different = [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0]).map(([type]) => type);
+  TYPE_COUNTS.fill(0);
+  const different: number[] = [];
+  for (const type of types) if (TYPE_COUNTS[type]++ === 0) different.push(type);
+  different.sort((a, b) => TYPE_COUNTS[b] - TYPE_COUNTS[a] || a - b);
   const width = widthOf(Math.max(0, different.length - 2));
   out.put(different.length, TYPE_BITS);
   for (const type of different) out.put(type, TYPE_BITS);
@@ -134,36 +139,54 @@ function readTypes(input: BitReader, count: number): number[] {
  * so that all together take the least, as most steps lie within a session. Other times as float64.
  */
 function writeTimes(out: BitWriter, times: readonly number[]): void {
-  const whole = times.every(
-    (at) => Number.isInteger(at) && at >= 0 && at < LARGEST_TIME && !Object.is(at, -0),
-  );
+  let whole = true;
+  let falling = true;
+  for (let i = 0; i < times.length; i++) {
+    const at = times[i];
+    whole &&= Number.isInteger(at) && at >= 0 && at < LARGEST_TIME && !Object.is(at, -0);
+    falling &&= i === 0 || at <= times[i - 1];
+  }
   out.put(whole ? 1 : 0, 1);
   if (!whole) {
     for (const at of times) out.double(at);
     return;
   }
-  const steps = times.slice(1).map((at, i) => times[i] - at);
-  const falling = steps.every((step) => step >= 0);
-  const codes = falling ? steps : steps.map((step) => (step >= 0 ? step * 2 : -step * 2 - 1));
-  const widths = codes.map(widthOf);
-  const long = Math.max(0, ...widths);
-  const short = cheapest(widths, long);
+  WIDTH_COUNTS.fill(0);
+  let long = 0;
+  for (let i = 1; i < times.length; i++) {
+    const width = widthOf(stepCode(times, i, falling));
+    WIDTH_COUNTS[width]++;
+    if (width > long) long = width;
+  }
+  const short = cheapest(times.length - 1, long);
   out.put(falling ? 1 : 0, 1);
   out.width(short);
   out.width(long);
   if (times.length > 0) out.put(times[0], 51);
-  codes.forEach((code, i) => {
-    out.put(widths[i] <= short ? 0 : 1, 1);
-    out.put(code, widths[i] <= short ? short : long);
-  });
+  for (let i = 1; i < times.length; i++) {
+    const code = stepCode(times, i, falling);
+    const isShort = widthOf(code) <= short;
+    out.put(isShort ? 0 : 1, 1);
+    out.put(code, isShort ? short : long);
+  }
 }
 
-/** The shorter width with which numbers of these widths take the fewest bits. */
-function cheapest(widths: readonly number[], long: number): number {
+/** Where not all steps go back, a step's sign is its lowest bit. */
+function stepCode(times: readonly number[], i: number, falling: boolean): number {
+  const step = times[i - 1] - times[i];
+  if (falling) return step;
+  return step >= 0 ? step * 2 : -step * 2 - 1;
+}
+
+/** The shorter width with which the numbers counted in WIDTH_COUNTS take the fewest bits. */
+function cheapest(numbers: number, long: number): number {
   let best = long;
-  let fewest = widths.length * long;
-  for (const short of new Set(widths)) {
-    const bits = widths.reduce((sum, width) => sum + (width <= short ? short : long), 0);
+  let fewest = numbers * long;
+  let fit = 0;
+  for (let short = 0; short < long; short++) {
+    if (WIDTH_COUNTS[short] === 0) continue;
+    fit += WIDTH_COUNTS[short];
+    const bits = fit * short + (numbers - fit) * long;
     if (bits < fewest) [best, fewest] = [short, bits];
   }
   return best;

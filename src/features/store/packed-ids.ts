@@ -17,14 +17,6 @@ const UUID_CHARACTERS = 36;
 /** Digits of a number behind a prefix: all such numbers are safe integers. */
 const DIGITS = 15;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-interface PackedId {
-  kind: number;
-  /** Place in the table of texts: the prefix, or the whole id. */
-  text: number;
-  number: number;
-  uuid: Buffer | null;
-}
-
 /** Different values, each with its place in the order of their coming. */
 export class Table<T> {
   readonly values: T[] = [];
@@ -38,13 +30,14 @@ export class Table<T> {
   }
 }
 
-/** At most 255 different prefixes and texts in all columns together. */
-export function writeIds(out: BitWriter, ...columns: (readonly string[])[]): void {
+/** At most 255 different prefixes and texts in both columns together. */
+export function writeIds(out: BitWriter, posts: readonly string[], authors: readonly string[]): void {
   const texts = new Table<string>();
-  const packed = columns.map((ids) => ids.map((id) => packId(id, texts)));
+  COLUMNS[0].read(posts, texts);
+  COLUMNS[1].read(authors, texts);
   out.put(texts.values.length, PLACE_BITS);
   for (const text of texts.values) out.text(text);
-  for (const ids of packed) writeColumn(out, ids);
+  for (const column of COLUMNS) column.write(out);
 }
 
 /** Two columns of `count` ids. */
@@ -54,51 +47,100 @@ export function readIds(input: BitReader, count: number): [string[], string[]] {
   return [readColumn(input, count, texts), readColumn(input, count, texts)];
 }
 
-function packId(id: string, texts: Table<string>): PackedId {
-  if (id.length === UUID_CHARACTERS && UUID.test(id)) {
-    return { kind: ID_UUID, text: 0, number: 0, uuid: Buffer.from(id.replaceAll('-', ''), 'hex') };
+/** A column on its way to its bytes: its arrays serve the next one, as bulk writes pack tens of millions of ids. */
+class IdColumn {
+  #count = 0;
+  #kinds = new Uint8Array(64);
+  /** Places in the table of texts: the prefix, or the whole id. */
+  #texts = new Uint8Array(64);
+  #numbers = new Float64Array(64);
+  #uuids: (string | null)[] = [];
+  #largest = 0;
+
+  read(ids: readonly string[], texts: Table<string>): void {
+    if (ids.length > this.#kinds.length) {
+      this.#kinds = new Uint8Array(ids.length);
+      this.#texts = new Uint8Array(ids.length);
+      this.#numbers = new Float64Array(ids.length);
+    }
+    this.#count = ids.length;
+    this.#largest = 0;
+    let prefix = '';
+    let place = -1;
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i];
+      this.#numbers[i] = 0;
+      this.#texts[i] = 0;
+      this.#uuids[i] = null;
+      if (id.length === UUID_CHARACTERS && UUID.test(id)) {
+        this.#kinds[i] = ID_UUID;
+        this.#uuids[i] = id;
+        continue;
+      }
+      const at = this.#readNumber(id, i);
+      if (at === id.length) {
+        this.#kinds[i] = ID_TEXT;
+        this.#texts[i] = texts.place(id);
+        continue;
+      }
+      // Mostly the prefix of the one before.
+      if (place < 0 || at !== prefix.length || !id.startsWith(prefix)) {
+        prefix = id.slice(0, at);
+        place = texts.place(prefix);
+      }
+      this.#kinds[i] = ID_NUMBERED;
+      this.#texts[i] = place;
+      if (this.#numbers[i] > this.#largest) this.#largest = this.#numbers[i];
+    }
   }
-  const at = numberAt(id);
-  if (at < id.length) {
-    const number = Number(id.slice(at));
-    return { kind: ID_NUMBERED, text: texts.place(id.slice(0, at)), number, uuid: null };
+
+  /** Keeps the number without leading zeros that ends the id, and gives its place; the id's length where there is none. */
+  #readNumber(id: string, i: number): number {
+    let at = id.length;
+    let number = 0;
+    let power = 1;
+    for (let c = id.length - 1; c >= Math.max(0, id.length - DIGITS); c--) {
+      const digit = id.charCodeAt(c) - 48;
+      if (digit < 0 || digit > 9) break;
+      number += digit * power;
+      power *= 10;
+      if (digit > 0 || c === id.length - 1) at = c;
+    }
+    this.#numbers[i] = number;
+    return at;
   }
-  return { kind: ID_TEXT, text: texts.place(id), number: 0, uuid: null };
+
+  /** Width of the numbers, kind and text of the usual id (the first one's), whether all are so, then each. */
+  write(out: BitWriter): void {
+    const width = widthOf(this.#largest);
+    let all = true;
+    for (let i = 0; i < this.#count && all; i++) all = this.#isUsual(i);
+    out.width(width);
+    out.put(all ? 1 : 0, 1);
+    if (this.#count > 0) this.#writeKind(out, 0);
+    for (let i = 0; i < this.#count; i++) {
+      const usual = all || this.#isUsual(i);
+      if (!all) out.put(usual ? 1 : 0, 1);
+      if (!usual) this.#writeKind(out, i);
+      const uuid = this.#uuids[i];
+      if (uuid !== null) out.bytes(Buffer.from(uuid.replaceAll('-', ''), 'hex'));
+      else if (this.#kinds[i] === ID_NUMBERED) out.put(this.#numbers[i], width);
+    }
+  }
+
+  #isUsual(i: number): boolean {
+    return (
+      this.#kinds[i] !== ID_TEXT && this.#kinds[i] === this.#kinds[0] && this.#texts[i] === this.#texts[0]
+    );
+  }
+
+  #writeKind(out: BitWriter, i: number): void {
+    out.put(this.#kinds[i], ID_KIND_BITS);
+    if (this.#kinds[i] !== ID_UUID) out.put(this.#texts[i], PLACE_BITS);
+  }
 }
 
-/** Where a number without leading zeros begins that ends the id; its length where there is none. */
-function numberAt(id: string): number {
-  let at = id.length;
-  for (let i = id.length - 1; i >= Math.max(0, id.length - DIGITS); i--) {
-    const digit = id.charCodeAt(i) - 48;
-    if (digit < 0 || digit > 9) break;
-    if (digit > 0 || i === id.length - 1) at = i;
-  }
-  return at;
-}
-
-/** Width of the numbers, kind and text of the usual id (the first one's), whether all are so, then each. */
-function writeColumn(out: BitWriter, ids: readonly PackedId[]): void {
-  const width = ids.reduce((widest, { number }) => Math.max(widest, widthOf(number)), 0);
-  const [usual] = ids;
-  const isUsual = ({ kind, text }: PackedId) =>
-    kind !== ID_TEXT && kind === usual.kind && text === usual.text;
-  const all = ids.every(isUsual);
-  out.width(width);
-  out.put(all ? 1 : 0, 1);
-  if (usual) writeKind(out, usual);
-  for (const id of ids) {
-    if (!all) out.put(isUsual(id) ? 1 : 0, 1);
-    if (!isUsual(id)) writeKind(out, id);
-    if (id.uuid) out.bytes(id.uuid);
-    else if (id.kind === ID_NUMBERED) out.put(id.number, width);
-  }
-}
-
-function writeKind(out: BitWriter, { kind, text }: PackedId): void {
-  out.put(kind, ID_KIND_BITS);
-  if (kind !== ID_UUID) out.put(text, PLACE_BITS);
-}
+const COLUMNS = [new IdColumn(), new IdColumn()];
 
 function readColumn(input: BitReader, count: number, texts: readonly string[]): string[] {
   const width = input.width();

@@ -88,11 +88,13 @@ with gone_user as (delete from users where id = $1 returning 1),
   gone_edges as (delete from edges where user_id = $1 returning kind, target, removed_at),
   gone_events as (delete from events where user_id = $1 returning 1),
   gone_log as (delete from serving_log where user_id = $1 returning 1),
+  gone_jobs as (delete from feed_job_users where user_id = $1 returning 1),
   nameless as (update follow_log set user_id = '' where user_id = $1),
   unfollowed as (insert into follow_log (user_id, author_id, delta, at)
     select '', target, -1, $2 from gone_edges where kind = 'follow' and removed_at is null),
   gone as (select (select count(*) from gone_user) + (select count(*) from gone_edges)
-    + (select count(*) from gone_events) + (select count(*) from gone_log) as rows)
+    + (select count(*) from gone_events) + (select count(*) from gone_log)
+    + (select count(*) from gone_jobs) as rows)
 insert into erasures (user_id, erased_at) select $1, $2 from gone where rows > 0 returning user_id`,
 };
 

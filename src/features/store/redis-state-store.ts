@@ -1,12 +1,12 @@
 // StateStore and SessionStore on Redis: two values a user (the record, the seen posts), read in one round trip, written
 // by compare-and-set on the record's version, so that patches of two replicas never lose each other. Opened by
 // state-store.ts.
-import type { Redis } from 'ioredis';
 import type { SessionStore, StateStore, UserState, UserStatePatch } from '../../contracts.ts';
 import { type Deadline, raceDeadline } from '../../deadline.ts';
 import { FeedrankError } from '../../errors.ts';
 import { SEEN_TTL_MS } from '../../vocabulary.ts';
 import { LastKnownStates } from './last-known-states.ts';
+import { NewRecords } from './new-records.ts';
 import { closeRedis, connectOnce, openRedis, type RedisTarget } from './redis-client.ts';
 import { isWrongType, redisError } from './redis-errors.ts';
 import {
@@ -19,8 +19,9 @@ import {
   SEEN_FIELD,
   type StateFields,
 } from './state-fields.ts';
-import { HEAD_BYTES, packFields, packHead, unpackHead, unpackRecord } from './state-record.ts';
+import { HEAD_BYTES, packFields, packHead, packRecord, unpackHead, unpackRecord } from './state-record.ts';
 import { checkKey } from './storable.ts';
+import { defineUserWrite, type UserWriter } from './user-write-script.ts';
 import { WaitingWrite } from './waiting-write.ts';
 
 export interface RedisStateStoreOptions {
@@ -39,44 +40,28 @@ const WRITE_TRIES = 30;
 /** With so much time left a call needs no timer of its own: the client gives a command up far earlier. */
 const UNTIMED_MS = 10_000;
 
-// KEYS the user's record and seen posts; ARGV: head that the record must have ('' = no record), new head, 1 = the parts
-// are new, parts, 1 = the seen posts are new, seen posts, time to live of the record and of the seen posts.
-// Answers 1, or 0 when another writer was faster.
-const WRITE_SCRIPT = `
-local kind = redis.call('TYPE', KEYS[1]).ok
-if kind ~= 'string' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
-local present = redis.call('GETRANGE', KEYS[1], 0, ${HEAD_BYTES - 1})
-if ARGV[1] ~= present then return 0 end
-if ARGV[3] == '1' then
-  redis.call('SET', KEYS[1], ARGV[2] .. ARGV[4], 'PX', ARGV[7])
-else
-  redis.call('SETRANGE', KEYS[1], 0, ARGV[2])
-  redis.call('PEXPIRE', KEYS[1], ARGV[7])
-end
-if ARGV[5] == '1' then redis.call('SET', KEYS[2], ARGV[6], 'PX', ARGV[8]) end
-return 1`;
-
-interface ScriptedRedis extends Redis {
-  feedrankWrite(record: string, seen: string, ...args: (string | number | Uint8Array)[]): Promise<0 | 1>;
-}
-
 export class RedisStateStore implements StateStore, SessionStore {
   readonly kind = 'redis';
-  readonly #redis: ScriptedRedis;
+  readonly #redis: UserWriter;
   readonly #prefix: string;
   readonly #ttlMs: number;
   /** Patches that wait behind a write in flight for the same user. */
   readonly #waiting = new Map<string, WaitingWrite>();
   readonly #writing = new Set<string>();
   readonly #lastKnown = new LastKnownStates();
+  readonly #newRecords: NewRecords;
   /** Whether bulk writes still find nothing there: an empty store is filled without reading it first. */
   #isFilling = true;
 
   private constructor(options: RedisStateStoreOptions) {
     this.#prefix = options.keyPrefix;
     this.#ttlMs = options.ttlMs;
-    this.#redis = openRedis(options.redis, 'state') as ScriptedRedis;
-    this.#redis.defineCommand('feedrankWrite', { numberOfKeys: 2, lua: WRITE_SCRIPT });
+    this.#redis = defineUserWrite(openRedis(options.redis, 'state'));
+    this.#newRecords = new NewRecords(this.#redis, {
+      ttlMs: options.ttlMs,
+      seenTtlMs: Math.min(options.ttlMs, SEEN_TTL_MS),
+      oneByOne: 'cluster' in options.redis,
+    });
   }
 
   /** Tries to connect once. When that fails the store still opens, fails fast and reconnects by itself. */
@@ -204,23 +189,40 @@ export class RedisStateStore implements StateStore, SessionStore {
     deadline: Deadline,
     expectNothing: boolean,
   ): Promise<boolean> {
+    if (expectNothing && (await this.#writeNew(userId, patches, deadline))) return true;
     for (let attempt = 0; attempt < WRITE_TRIES; attempt++) {
-      const isGuess = expectNothing && attempt === 0;
-      const [bytes, seen] = isGuess ? [null, null] : await this.#values(userId, deadline);
-      if (await this.#compareAndSet(userId, patches, bytes, seen, deadline, isGuess)) return attempt === 0;
-      if (!isGuess) await new Promise((resolve) => setTimeout(resolve, Math.random() * 4 * (attempt + 1)));
+      const [bytes, seen] = await this.#values(userId, deadline);
+      if (await this.#compareAndSet(userId, patches, bytes, seen, deadline)) {
+        return attempt === 0 && !expectNothing;
+      }
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 4 * (attempt + 1)));
     }
     throw new FeedrankError('conflict', 'storing user state: too many writers of one user at once');
   }
 
-  /** False when the record is no longer what was read, or what was guessed: none. */
+  /** Writes what the patches make of nothing, where there is nothing; false where there is something. */
+  async #writeNew(userId: string, patches: readonly UserStatePatch[], deadline: Deadline): Promise<boolean> {
+    const nowMs = Date.now();
+    const fields: StateFields = new Map();
+    for (const patch of patches) applyPatch(patch, fields, nowMs);
+    const seen = fields.get(SEEN_FIELD) ?? null;
+    fields.delete(SEEN_FIELD);
+    const record = packRecord({ version: nextVersion(null), expiresAtMs: nowMs + this.#ttlMs, fields });
+    const keys = this.#userKeys(userId);
+    const written = await this.#call('storing user state', deadline, () =>
+      this.#newRecords.add(keys, record, seen),
+    );
+    if (written) this.#lastKnown.forget(userId);
+    return written;
+  }
+
+  /** False when the record is no longer what was read. */
   async #compareAndSet(
     userId: string,
     patches: readonly UserStatePatch[],
     bytes: Buffer | null,
     seen: Buffer | null,
     deadline: Deadline,
-    isGuess: boolean,
   ): Promise<boolean> {
     const nowMs = Date.now();
     const stored = unpackRecord(bytes);
@@ -235,19 +237,10 @@ export class RedisStateStore implements StateStore, SessionStore {
     const head = packHead({ version, expiresAtMs: nowMs + this.#ttlMs });
     const isKept = alive !== null && patches.every(isSeenOnly);
     const isSeenNew = seenNow !== undefined && seenNow !== seen;
-    const what = 'storing user state';
-    const keys = this.#userKeys(userId);
-    if (isGuess && !isSeenNew) {
-      const record = Buffer.concat([head, packFields(fields)]);
-      const answer = await this.#call(what, deadline, () =>
-        this.#redis.set(keys[0], record, 'PX', this.#ttlMs, 'NX'),
-      );
-      return answer === 'OK';
-    }
     const parts = isKept ? null : packFields(fields);
-    const written = await this.#call(what, deadline, () =>
+    const written = await this.#call('storing user state', deadline, () =>
       this.#redis.feedrankWrite(
-        ...keys,
+        ...this.#userKeys(userId),
         bytes?.subarray(0, HEAD_BYTES) ?? '',
         head,
         isKept ? 0 : 1,

@@ -82,7 +82,7 @@ export function decodeSeen(bytes: Uint8Array | null): SeenEntries | null {
       words[to++] = seconds;
     }
   }
-  return input.isDone && to <= SEEN_LIMIT * SEEN_WORDS ? words.slice(0, to) : null;
+  return input.isDone && to <= SEEN_LIMIT * SEEN_WORDS ? words.subarray(0, to) : null;
 }
 
 // ---------------------------------------------------------------- profile and edges: format, JSON

@@ -1,10 +1,11 @@
 // A user's online state as named binary fields, and the pure merge of a patch into them: the one place that says
 // what a patch means, shared by the Redis and the LMDB adapter.
-import type { HistoryEntry, UserState, UserStatePatch } from '../../contracts.ts';
+import type { UserState, UserStatePatch } from '../../contracts.ts';
 import { FeedrankError, invalid } from '../../errors.ts';
 import { hash32, hash64 } from '../../hashing.ts';
-import { DIM, EVENT_TYPES, HISTORY_LIMIT, SEEN_LIMIT, SEEN_TTL_MS } from '../../vocabulary.ts';
+import { DIM, EVENT_TYPES, SEEN_LIMIT, SEEN_TTL_MS } from '../../vocabulary.ts';
 import { decodeHistory, encodeHistory } from './history-codec.ts';
+import { mergeHistory } from './merge-history.ts';
 import {
   decodeEdges,
   decodeEmbedding,
@@ -18,7 +19,7 @@ import {
   type SeenEntries,
 } from './state-codec.ts';
 import { type StateRecord, VERSIONS_A_MS } from './state-record.ts';
-import { checkKey, checkTime } from './storable.ts';
+import { checkKey, checkTime, isKey, isTime } from './storable.ts';
 
 /** Parts as stored: `h` history, `s` seen posts, `u` profile, `g` edges, `e<hash>` a tower's vector, the newest written last. */
 export type StateFields = Map<string, Uint8Array>;
@@ -92,12 +93,13 @@ export function checkPatch(userId: string, patch: UserStatePatch): void {
     if (!vector.every(Number.isFinite)) throw invalid('embedding.vector', 'must hold finite numbers');
   }
   patch.history?.forEach((entry, i) => {
-    checkKey(entry.postId, `history[${i}].postId`);
-    checkKey(entry.authorId, `history[${i}].authorId`);
+    // A bulk write checks tens of millions of ids: a name is made only for one that is wrong.
+    if (!isKey(entry.postId)) checkKey(entry.postId, `history[${i}].postId`);
+    if (!isKey(entry.authorId)) checkKey(entry.authorId, `history[${i}].authorId`);
     if (!(entry.topic >>> 0 === entry.topic))
       throw invalid(`history[${i}].topic`, 'must be a hash of 32 bits');
     if (!EVENT_TYPES.includes(entry.type)) throw invalid(`history[${i}].type`, 'must be an event type');
-    checkTime(entry.at, `history[${i}].at`);
+    if (!isTime(entry.at)) checkTime(entry.at, `history[${i}].at`);
     if (!Number.isFinite(entry.dwellMs)) throw invalid(`history[${i}].dwellMs`, 'must be a number');
   });
   if (patch.seen) {
@@ -105,8 +107,8 @@ export function checkPatch(userId: string, patch: UserStatePatch): void {
     if (typeof atMs === 'number') checkTime(atMs, 'seen.atMs');
     else if (atMs?.length !== postIds.length) throw invalid('seen.atMs', 'must hold one time for each post');
     postIds.forEach((id, i) => {
-      checkKey(id, `seen.postIds[${i}]`);
-      if (typeof atMs !== 'number') checkTime(atMs[i], `seen.atMs[${i}]`);
+      if (!isKey(id)) checkKey(id, `seen.postIds[${i}]`);
+      if (typeof atMs !== 'number' && !isTime(atMs[i])) checkTime(atMs[i], `seen.atMs[${i}]`);
     });
   }
   if (patch.user) {
@@ -141,104 +143,104 @@ function embeddingField(tower: string): string {
 }
 
 /**
- * Newest first, one entry per (post, type), at most HISTORY_LIMIT of engagements and of un-likes. A like that is not
- * newer than the un-like of its post is dropped, in whatever order they come. `forget` is applied last.
- */
-function mergeHistory(
-  present: readonly HistoryEntry[],
-  added: readonly HistoryEntry[],
-  forget: readonly { postId: string; type: string }[],
-): HistoryEntry[] {
-  const byKey = new Map<string, HistoryEntry>();
-  for (const entry of [...present, ...added]) {
-    const key = `${entry.type} ${entry.postId}`;
-    const other = byKey.get(key);
-    if (!other || entry.at >= other.at) byKey.set(key, entry);
-  }
-  for (const { type, postId } of forget) byKey.delete(`${type} ${postId}`);
-  const unlikes = [...byKey.values()].filter((entry) => entry.type === 'unlike');
-  for (const { postId, at } of unlikes) {
-    const like = byKey.get(`like ${postId}`);
-    if (like && like.at <= at) byKey.delete(`like ${postId}`);
-  }
-  const newest = (entries: HistoryEntry[]) =>
-    entries
-      .sort((a, b) => b.at - a.at || compare(a.postId, b.postId) || compare(a.type, b.type))
-      .slice(0, HISTORY_LIMIT);
-  return [...newest([...byKey.values()].filter((entry) => entry.type !== 'unlike')), ...newest(unlikes)];
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-/**
  * Oldest first, one entry a post with its latest time, expired ones gone, the newest SEEN_LIMIT kept. Every page that is
- * served ends here: no text and no sort of what is there already.
+ * served ends here: no text, no object and no sort of what is there already.
  */
 function mergeSeen(
   present: SeenEntries | null,
   added: { postIds: readonly string[]; atMs: number | readonly number[] },
   nowMs: number,
 ): SeenEntries {
-  const news = newSeen(added);
-  const kept = new Uint32Array((present?.length ?? 0) + news.size * SEEN_WORDS);
+  const old = present ?? new Uint32Array(0);
+  const news = new SeenPosts(added);
+  const kept = new Uint32Array(old.length + news.entries.length);
   let to = 0;
-  const keep = (lo: number, hi: number, seconds: number) => {
-    if (!isFresh(seconds, nowMs)) return;
-    kept[to++] = lo;
-    kept[to++] = hi;
-    kept[to++] = seconds;
+  const keep = (from: Uint32Array, i: number) => {
+    if (!isFresh(from[i + 2], nowMs)) return;
+    kept[to++] = from[i];
+    kept[to++] = from[i + 1];
+    kept[to++] = from[i + 2];
   };
-  for (let i = 0; present && i < present.length; i += SEEN_WORDS) {
-    const key = pairKey(present[i], present[i + 1]);
-    const newer = news.get(key);
-    if (newer && present[i + 2] > newer.seconds) news.delete(key);
+  for (let i = 0; i < old.length; i += SEEN_WORDS) {
+    const newer = news.find(old[i], old[i + 1]);
+    if (newer >= 0 && old[i + 2] > news.entries[newer + 2]) news.remove(newer);
   }
-  const inOrder = [...news.values()].sort((a, b) => a.seconds - b.seconds);
+  const inOrder = news.inOrder();
   let next = 0;
-  for (let i = 0; present && i < present.length; i += SEEN_WORDS) {
-    const [lo, hi, seconds] = [present[i], present[i + 1], present[i + 2]];
-    for (; next < inOrder.length && inOrder[next].seconds < seconds; next++) {
-      keep(inOrder[next].lo, inOrder[next].hi, inOrder[next].seconds);
+  for (let i = 0; i < old.length; i += SEEN_WORDS) {
+    while (next < inOrder.length && news.entries[inOrder[next] + 2] < old[i + 2]) {
+      keep(news.entries, inOrder[next++]);
     }
-    if (!news.has(pairKey(lo, hi))) keep(lo, hi, seconds);
+    if (news.find(old[i], old[i + 1]) < 0) keep(old, i);
   }
-  for (const { lo, hi, seconds } of inOrder.slice(next)) keep(lo, hi, seconds);
-  return kept.slice(Math.max(0, to - SEEN_LIMIT * SEEN_WORDS), to);
+  while (next < inOrder.length) keep(news.entries, inOrder[next++]);
+  return kept.subarray(Math.max(0, to - SEEN_LIMIT * SEEN_WORDS), to);
 }
 
-interface SeenPost {
-  lo: number;
-  hi: number;
-  seconds: number;
-}
+/** Posts by key, each with its latest time: a table with open addressing over `entries`. */
+class SeenPosts {
+  /** As SeenEntries, also of those that were removed. */
+  readonly entries: Uint32Array;
+  /** One more than the place in `entries`; 0 = free. */
+  readonly #table: Uint32Array;
+  readonly #removed: Uint8Array;
+  readonly #sameTime: boolean;
 
-/** By key, each with its latest time. */
-function newSeen({
-  postIds,
-  atMs,
-}: {
-  postIds: readonly string[];
-  atMs: number | readonly number[];
-}): Map<number, SeenPost> {
-  const news = new Map<number, SeenPost>();
-  postIds.forEach((id, i) => {
-    const { lo, hi } = hash64(id);
-    const at = Math.floor((typeof atMs === 'number' ? atMs : atMs[i]) / 1000);
-    const seconds = Math.min(0xffffffff, Math.max(0, at));
-    const key = pairKey(lo, hi);
-    const other = news.get(key);
-    if (other && other.seconds > seconds) return;
-    news.delete(key);
-    news.set(key, { lo, hi, seconds });
-  });
-  return news;
-}
+  constructor({ postIds, atMs }: { postIds: readonly string[]; atMs: number | readonly number[] }) {
+    this.entries = new Uint32Array(postIds.length * SEEN_WORDS);
+    this.#table = new Uint32Array(2 ** Math.ceil(Math.log2(4 * postIds.length + 1)));
+    this.#removed = new Uint8Array(this.entries.length);
+    this.#sameTime = typeof atMs === 'number';
+    const hash = { lo: 0, hi: 0 };
+    for (let i = 0; i < postIds.length; i++) {
+      const at = i * SEEN_WORDS;
+      const { lo, hi } = hash64(postIds[i], hash);
+      const seconds = Math.floor((typeof atMs === 'number' ? atMs : atMs[i]) / 1000);
+      this.entries[at] = lo;
+      this.entries[at + 1] = hi;
+      this.entries[at + 2] = Math.min(0xffffffff, Math.max(0, seconds));
+      this.#add(at);
+    }
+  }
 
-/** 53 of the 64 bits as one exact number. */
-function pairKey(lo: number, hi: number): number {
-  return (hi & 0x1fffff) * 0x1_0000_0000 + lo;
+  /** Its place in `entries`, -1 where it is not there. */
+  find(lo: number, hi: number): number {
+    const at = this.#table[this.#slot(lo, hi)] - 1;
+    return at >= 0 && this.#removed[at] === 0 ? at : -1;
+  }
+
+  remove(at: number): void {
+    this.#removed[at] = 1;
+  }
+
+  /** Places of those that were not removed, oldest first. */
+  inOrder(): number[] {
+    const places: number[] = [];
+    for (let at = 0; at < this.entries.length; at += SEEN_WORDS) {
+      if (this.#removed[at] === 0) places.push(at);
+    }
+    return this.#sameTime ? places : places.sort((a, b) => this.entries[a + 2] - this.entries[b + 2]);
+  }
+
+  #add(at: number): void {
+    const slot = this.#slot(this.entries[at], this.entries[at + 1]);
+    const other = this.#table[slot] - 1;
+    if (other >= 0 && this.entries[other + 2] > this.entries[at + 2]) {
+      this.remove(at);
+      return;
+    }
+    if (other >= 0) this.remove(other);
+    this.#table[slot] = at + 1;
+  }
+
+  /** Where this key stands or would stand. */
+  #slot(lo: number, hi: number): number {
+    const mask = this.#table.length - 1;
+    for (let slot = lo & mask; ; slot = (slot + 1) & mask) {
+      const at = this.#table[slot] - 1;
+      if (at < 0 || (this.entries[at] === lo && this.entries[at + 1] === hi)) return slot;
+    }
+  }
 }
 
 function seenHashes(entries: SeenEntries | null, nowMs: number): Uint32Array {

@@ -9,6 +9,8 @@ export const KEY_LIMIT_BYTES = 1024;
 /** Longest free text in UTF-16 units. */
 export const TEXT_LIMIT = 1_000_000;
 export const EXTRA_LIMIT_BYTES = 4096;
+/** A Date's, either way. */
+const LAST_TIME_MS = 8.64e15;
 
 /** A user, post, author or event key: 1 to KEY_LIMIT_BYTES bytes. */
 export function checkKey(value: unknown, field: string): asserts value is string {
@@ -30,9 +32,25 @@ export function checkOptionalText(value: unknown, field: string): void {
   if (value !== undefined && value !== null) checkText(value, field);
 }
 
+/** True for what `checkKey` lets pass, long keys aside: it measures them. */
+export function isKey(value: unknown): boolean {
+  return (
+    typeof value === 'string' &&
+    value.length > 0 &&
+    value.length * 3 <= KEY_LIMIT_BYTES &&
+    !value.includes('\0') &&
+    value.isWellFormed()
+  );
+}
+
+/** Whether `checkTime` would let it pass. */
+export function isTime(value: unknown): boolean {
+  return typeof value === 'number' && Math.abs(value) <= LAST_TIME_MS;
+}
+
 /** Unix ms; any finite number that a Date can hold. */
 export function checkTime(value: unknown, field: string): asserts value is number {
-  if (typeof value !== 'number' || !Number.isFinite(value) || Math.abs(value) > 8.64e15) {
+  if (!isTime(value)) {
     throw invalid(field, 'must be a time in unix milliseconds');
   }
 }

@@ -1,6 +1,7 @@
 // A feed worker's side of the device: puts encoded rows into a free slot of the shared memory and waits, blocking its
 // thread, until they are answered or the deadline passes. One a ranker; called by device-ranker.ts.
 import { FeedrankError } from '../../errors.ts';
+import { steadyNow } from '../../steady-clock.ts';
 import { HEADS } from '../../vocabulary.ts';
 import { timeOf } from './batch-queue.ts';
 import { type DeviceMemory, SLOT, stateIn } from './device-memory.ts';
@@ -45,7 +46,7 @@ export class DeviceClient {
   expectedMs(rows: number, deadlineAtMs = Number.POSITIVE_INFINITY): number {
     const memory = this.#memory;
     const { buckets } = memory.handle;
-    const busyMs = Math.max(0, memory.idleAtMs - Date.now());
+    const busyMs = Math.max(0, memory.idleAtMs - steadyNow());
     const ahead = memory.queued().filter((request) => request.deadlineAtMs <= deadlineAtMs);
     const own = { id: -1, model: this.#model.id, rows, deadlineAtMs };
     const costs = { maxRows: buckets[buckets.length - 1], costMs: memory.costMs.bind(memory) };
@@ -56,7 +57,7 @@ export class DeviceClient {
   check(rows: number, deadlineAtMs: number): void {
     const { down, late } = this.#errors(rows);
     if (this.#memory.down) throw down();
-    if (Date.now() + this.expectedMs(rows, deadlineAtMs) <= deadlineAtMs) return;
+    if (steadyNow() + this.expectedMs(rows, deadlineAtMs) <= deadlineAtMs) return;
     this.#turnAway(rows);
     throw late();
   }
@@ -101,7 +102,7 @@ export class DeviceClient {
     const memory = this.#memory;
     memory.countTurnedAway();
     const { id } = this.#model;
-    if (memory.idleAtMs <= Date.now()) memory.setCostMs(id, rows, memory.costMs(id, rows) * FADING);
+    if (memory.idleAtMs <= steadyNow()) memory.setCostMs(id, rows, memory.costMs(id, rows) * FADING);
   }
 
   /** A device that is down is late: it says nothing against the model. */
@@ -128,7 +129,7 @@ export class DeviceClient {
       const word = this.#memory.read(slot);
       const state = stateIn(word);
       if (state !== SLOT.queued && state !== SLOT.running) return word;
-      const leftMs = deadlineAtMs - Date.now();
+      const leftMs = deadlineAtMs - steadyNow();
       const abandoned = leftMs <= 0 ? this.#memory.move(slot, word, SLOT.abandoned) : null;
       if (abandoned !== null) {
         this.#memory.ring();

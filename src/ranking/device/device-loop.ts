@@ -1,5 +1,6 @@
 // The device worker's loop: admits what feed workers queued, takes the next batch, joins and pads its rows, runs it and
 // hands the answers back. No timer: it sleeps only while nothing waits. Called by device-worker.ts.
+import { steadyNow } from '../../steady-clock.ts';
 import { HEADS } from '../../vocabulary.ts';
 import { BatchQueue, type Refusal } from './batch-queue.ts';
 import { type DeviceMemory, SLOT, type SlotRequest, stateIn } from './device-memory.ts';
@@ -60,7 +61,7 @@ export class DeviceLoop {
     while (!this.#stopped) {
       const heard = this.#memory.rings();
       this.#admit();
-      const { batch, late } = this.#queue.take(Date.now());
+      const { batch, late } = this.#queue.take(steadyNow());
       for (const request of late) this.#refuse(request, 'expired');
       const running = batch.filter((request) => this.#start(request));
       if (running.length > 0) await this.#runBatch(running);
@@ -81,7 +82,7 @@ export class DeviceLoop {
 
   /** Looks at every slot: takes new requests in, frees what was given up. */
   #admit(): void {
-    const now = Date.now();
+    const now = steadyNow();
     for (let slot = 0; slot < this.#memory.handle.slots; slot++) {
       const word = this.#memory.read(slot);
       const state = stateIn(word);
@@ -113,7 +114,7 @@ export class DeviceLoop {
     const rows = requests.reduce((sum, request) => sum + request.rows, 0);
     const bucket = buckets[bucketOf(buckets, rows)];
     const joined = this.#join(requests, bucket);
-    this.#memory.idleAtMs = Date.now() + this.#memory.costMs(model, bucket);
+    this.#memory.idleAtMs = steadyNow() + this.#memory.costMs(model, bucket);
     const began = performance.now();
     let output: Float32Array;
     try {

@@ -57,7 +57,7 @@ const WORD = { state: 0, model: 1, rows: 2, columns: 3, userColumns: 4 } as cons
 export class DeviceMemory {
   readonly handle: DeviceHandle;
   readonly #words: Int32Array;
-  /** Unix µs: [0] when the batch in progress is expected to end, [1 …] deadline of each slot. */
+  /** µs on steady-clock.ts's clock: [0] when the batch in progress is expected to end, [1 …] deadline of each slot. */
   readonly #times: BigInt64Array;
   /** [MAX_DEVICE_MODELS, buckets] µs. */
   readonly #costs: Int32Array;
@@ -192,7 +192,7 @@ export class DeviceMemory {
     Atomics.store(this.#words, DOWN, is ? 1 : 0);
   }
 
-  /** When the batch in progress is expected to end, unix ms; 0 while the device is idle. */
+  /** When the batch in progress is expected to end, ms on steady-clock.ts's clock; 0 while the device is idle. */
   get idleAtMs(): number {
     return Number(Atomics.load(this.#times, 0)) / 1000;
   }

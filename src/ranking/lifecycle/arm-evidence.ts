@@ -16,6 +16,8 @@ export interface ArmFigures {
   posts: number;
   /** Probability that two served posts have the same author; that they are the same post. */
   authorConcentration: number;
+  /** The same on first pages alone: whoever reads on sees the same candidates in any order. */
+  firstPageConcentration: number;
   postConcentration: number;
   outOfNetworkShare: number;
   /** Mean predicted probability of a rejection. */
@@ -49,6 +51,7 @@ export const keptArm = z.strictObject({
   predicted: z.number(),
   observed: z.number(),
   authors: counts,
+  firstAuthors: counts,
   postIds: counts,
 });
 
@@ -66,9 +69,14 @@ export class ArmEvidence {
   #predicted = 0;
   #observed = 0;
   #authors = new Concentration();
+  #firstAuthors = new Concentration();
   #postIds = new Concentration();
   /** Events that were counted, by request. */
   readonly #requests = new Map<string, Set<string>>();
+
+  get slates(): number {
+    return this.#slates;
+  }
 
   /** A slate of this arm; `failed` and `late` are what the ladder names for the main ranker. */
   answered(answer: Pick<FeedAnswer, 'degraded' | 'failures' | 'stageMs'>): void {
@@ -91,10 +99,13 @@ export class ArmEvidence {
   /** A page of this arm as it was delivered. `authorOf` null = the post is gone. */
   served(requestId: string, posts: readonly ServedPost[], authorOf: (postId: string) => string | null): void {
     this.#pages++;
+    const isFirst = posts[0]?.position === 0;
     for (const { postId, sources, probabilities } of posts) {
       this.#posts++;
       this.#postIds.add(postId);
-      this.#authors.add(authorOf(postId) ?? `of ${postId}`);
+      const author = authorOf(postId) ?? `of ${postId}`;
+      this.#authors.add(author);
+      if (isFirst) this.#firstAuthors.add(author);
       if (!sources.includes('following')) this.#outOfNetwork++;
       if (probabilities === null) continue;
       this.#ranked++;
@@ -134,46 +145,63 @@ export class ArmEvidence {
       predicted: this.#predicted,
       observed: this.#observed,
       authors: this.#authors.toJSON(),
+      firstAuthors: this.#firstAuthors.toJSON(),
       postIds: this.#postIds.toJSON(),
     };
   }
 
-  static of(kept: z.infer<typeof keptArm>): ArmEvidence {
-    const made = new ArmEvidence();
-    made.#slates = kept.slates;
-    made.#failures = kept.failures;
-    made.#lastFailure = kept.lastFailure;
-    made.#late = kept.late;
-    made.#rankMs = RecentMedian.of(kept.rankMs);
-    made.#pages = kept.pages;
-    made.#posts = kept.posts;
-    made.#outOfNetwork = kept.outOfNetwork;
-    made.#ranked = kept.ranked;
-    made.#negative = kept.negative;
-    made.#predicted = kept.predicted;
-    made.#observed = kept.observed;
-    made.#authors = Concentration.of(kept.authors);
-    made.#postIds = Concentration.of(kept.postIds);
-    return made;
+  /** Adds what another replica saw, or this one before it was started again. */
+  add(kept: z.infer<typeof keptArm>): void {
+    this.#slates += kept.slates;
+    this.#failures += kept.failures;
+    this.#lastFailure ||= kept.lastFailure;
+    this.#late += kept.late;
+    this.#rankMs.addAll(kept.rankMs);
+    this.#pages += kept.pages;
+    this.#posts += kept.posts;
+    this.#outOfNetwork += kept.outOfNetwork;
+    this.#ranked += kept.ranked;
+    this.#negative += kept.negative;
+    this.#predicted += kept.predicted;
+    this.#observed += kept.observed;
+    this.#authors.addAll(kept.authors);
+    this.#firstAuthors.addAll(kept.firstAuthors);
+    this.#postIds.addAll(kept.postIds);
   }
 
-  figures(): ArmFigures {
+  /** Of this evidence and the others' together. */
+  figures(others: ArmEvidence | null = null): ArmFigures {
     const share = (part: number, whole: number) => (whole === 0 ? 0 : part / whole);
+    const sum = (read: (one: ArmEvidence) => number) => read(this) + (others ? read(others) : 0);
+    const slates = sum((one) => one.#slates);
+    const posts = sum((one) => one.#posts);
+    const predicted = sum((one) => one.#predicted);
+    const observed = sum((one) => one.#observed);
     return {
-      slates: this.#slates,
-      failures: this.#failures,
-      lastFailure: this.#lastFailure,
-      lateShare: share(this.#late, this.#slates),
-      rankMs: this.#rankMs.median ?? 0,
-      pages: this.#pages,
-      posts: this.#posts,
-      authorConcentration: this.#authors.index,
-      postConcentration: this.#postIds.index,
-      outOfNetworkShare: share(this.#outOfNetwork, this.#posts),
-      negative: share(this.#negative, this.#ranked),
-      predicted: this.#predicted,
-      observed: this.#observed,
-      calibration: share(this.#observed, this.#predicted),
+      slates,
+      failures: sum((one) => one.#failures),
+      lastFailure: this.#lastFailure || (others ? others.#lastFailure : ''),
+      lateShare: share(
+        sum((one) => one.#late),
+        slates,
+      ),
+      rankMs: this.#rankMs.medianWith(others ? others.#rankMs : null) ?? 0,
+      pages: sum((one) => one.#pages),
+      posts,
+      authorConcentration: this.#authors.indexWith(others ? others.#authors : null),
+      firstPageConcentration: this.#firstAuthors.indexWith(others ? others.#firstAuthors : null),
+      postConcentration: this.#postIds.indexWith(others ? others.#postIds : null),
+      outOfNetworkShare: share(
+        sum((one) => one.#outOfNetwork),
+        posts,
+      ),
+      negative: share(
+        sum((one) => one.#negative),
+        sum((one) => one.#ranked),
+      ),
+      predicted,
+      observed,
+      calibration: share(observed, predicted),
     };
   }
 }

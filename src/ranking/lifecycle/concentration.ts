@@ -12,31 +12,37 @@ export class Concentration {
     this.#limit = limit;
   }
 
-  add(kind: string): void {
+  add(kind: string, count = 1): void {
     const before = this.#counts.get(kind);
     if (before === undefined && this.#counts.size >= this.#limit) return;
-    this.#counts.set(kind, (before ?? 0) + 1);
-    this.#pairs += before ?? 0;
-    this.#total++;
+    this.#counts.set(kind, (before ?? 0) + count);
+    this.#pairs += (before ?? 0) * count + pairsOf(count);
+    this.#total += count;
   }
 
-  /** What was counted, as `Concentration.of` takes it. */
+  /** What was counted, as `addAll` takes it. */
   toJSON(): [kind: string, count: number][] {
     return [...this.#counts];
   }
 
-  static of(counts: readonly (readonly [kind: string, count: number])[]): Concentration {
-    const made = new Concentration();
-    for (const [kind, count] of counts) {
-      made.#counts.set(kind, count);
-      made.#total += count;
-      made.#pairs += (count * (count - 1)) / 2;
-    }
-    return made;
+  addAll(counts: readonly (readonly [kind: string, count: number])[]): void {
+    for (const [kind, count] of counts) this.add(kind, count);
   }
 
-  /** In [0, 1]; 0 where fewer than two were counted. */
-  get index(): number {
-    return this.#total < 2 ? 0 : this.#pairs / ((this.#total * (this.#total - 1)) / 2);
+  /** In [0, 1], of both counts together; 0 where fewer than two were counted. */
+  indexWith(other: Concentration | null): number {
+    const total = this.#total + (other ? other.#total : 0);
+    if (total < 2) return 0;
+    const [fewer, more] =
+      other && other.#counts.size < this.#counts.size
+        ? [other.#counts, this.#counts]
+        : [this.#counts, other ? other.#counts : null];
+    let across = 0;
+    if (more) for (const [kind, count] of fewer) across += count * (more.get(kind) ?? 0);
+    return (this.#pairs + (other ? other.#pairs : 0) + across) / pairsOf(total);
   }
+}
+
+function pairsOf(count: number): number {
+  return (count * (count - 1)) / 2;
 }

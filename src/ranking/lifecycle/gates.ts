@@ -74,7 +74,7 @@ export function judgeRules(
 }
 
 /** What the answers and pages of both arms say, whatever is on trial. */
-function compare(canary: ArmFigures, control: ArmFigures, gates: Gates, schedule: Schedule) {
+export function compare(canary: ArmFigures, control: ArmFigures, gates: Gates, schedule: Schedule) {
   const slates = Math.min(canary.slates, control.slates);
   const pages = Math.min(canary.pages, control.pages);
   const least = Math.min(
@@ -85,8 +85,8 @@ function compare(canary: ArmFigures, control: ArmFigures, gates: Gates, schedule
   const quality = pages >= least;
   return {
     complete: slates >= schedule.canarySlates,
-    speed: (time: string): GateResult[] => [
-      atMost('late', canary.lateShare - control.lateShare, gates.maxLateShare, enough),
+    speed: (time: string, late = 'late'): GateResult[] => [
+      atMost(late, canary.lateShare - control.lateShare, gates.maxLateShare, enough),
       atMost(
         time,
         ratioOf(canary.rankMs, control.rankMs, LATENCY_SMOOTHING_MS),
@@ -98,6 +98,13 @@ function compare(canary: ArmFigures, control: ArmFigures, gates: Gates, schedule
       atMost(
         'author_concentration',
         ratioOf(canary.authorConcentration, control.authorConcentration, SMOOTHING),
+        gates.maxAuthorConcentration,
+        quality,
+      ),
+      // Feeds that begin with a few authors, also where readers page through all there is.
+      atMost(
+        'first_page_concentration',
+        ratioOf(canary.firstPageConcentration, control.firstPageConcentration, SMOOTHING),
         gates.maxAuthorConcentration,
         quality,
       ),
@@ -123,7 +130,7 @@ function compare(canary: ArmFigures, control: ArmFigures, gates: Gates, schedule
   };
 }
 
-function shadowGates(figures: ShadowFigures, gates: Gates, schedule: Schedule): GateResult[] {
+export function shadowGates(figures: ShadowFigures, gates: Gates, schedule: Schedule): GateResult[] {
   const { samples, failures } = figures;
   const enough = samples >= Math.max(1, schedule.shadowSamples * QUALITY_SHARE);
   return [
@@ -144,7 +151,12 @@ function shadowGates(figures: ShadowFigures, gates: Gates, schedule: Schedule): 
  * What readers did, canary against control. Counts of events are small: a gate fails only where the ratio of the two
  * rates is beyond its limit by more than chance (the log ratio of two Poisson rates, standard error √(1/a + 1/b)).
  */
-function eventGates(canary: ArmFigures, control: ArmFigures, gates: Gates, schedule: Schedule): GateResult[] {
+export function eventGates(
+  canary: ArmFigures,
+  control: ArmFigures,
+  gates: Gates,
+  schedule: Schedule,
+): GateResult[] {
   const least = schedule.calibrationEngagements;
   const engaged = Math.min(canary.predicted, control.predicted) >= least;
   const error = CHANCE * Math.sqrt(1 / (canary.observed + 0.5) + 1 / (control.observed + 0.5));
@@ -163,7 +175,7 @@ export function judgeProbation(promoted: ArmFigures, gates: Gates): Verdict {
   return verdict(false, [failureGate(promoted, gates)]);
 }
 
-function failureGate({ slates, failures, lastFailure }: ArmFigures, gates: Gates): GateResult {
+export function failureGate({ slates, failures, lastFailure }: ArmFigures, gates: Gates): GateResult {
   const share = slates === 0 ? 0 : failures / slates;
   const fails = failures >= LEAST_FAILURES && share > gates.maxFailureShare;
   const gate = { gate: 'errors', value: share, limit: gates.maxFailureShare };
@@ -172,7 +184,7 @@ function failureGate({ slates, failures, lastFailure }: ArmFigures, gates: Gates
     : { ...gate, status: 'pass' };
 }
 
-function verdict(complete: boolean, gates: GateResult[]): Verdict {
+export function verdict(complete: boolean, gates: GateResult[]): Verdict {
   const failed = gates.find(({ status }) => status === 'fail');
   if (failed) {
     const { gate, value, limit, detail } = failed;
@@ -188,7 +200,7 @@ function atMost(gate: string, value: number, limit: number, enough: boolean): Ga
   return { gate, value, limit, status: enough ? (value <= limit ? 'pass' : 'fail') : 'waiting' };
 }
 
-function atLeast(gate: string, value: number, limit: number, enough: boolean): GateResult {
+export function atLeast(gate: string, value: number, limit: number, enough: boolean): GateResult {
   return { gate, value, limit, status: enough ? (value >= limit ? 'pass' : 'fail') : 'waiting' };
 }
 

@@ -10,20 +10,18 @@ export class RecentMedian {
     this.#next = (this.#next + 1) % KEPT;
   }
 
-  /** Oldest first, as `RecentMedian.of` takes them. */
+  /** Oldest first, as `addAll` takes them. */
   toJSON(): number[] {
     return [...this.#values.slice(this.#next), ...this.#values.slice(0, this.#next)];
   }
 
-  static of(values: readonly number[]): RecentMedian {
-    const made = new RecentMedian();
-    for (const value of values) made.add(value);
-    return made;
+  addAll(values: readonly number[]): void {
+    for (const value of values) this.add(value);
   }
 
-  /** null before the first value. */
-  get median(): number | null {
-    const sorted = [...this.#values].sort((a, b) => a - b);
+  /** Of both; null before the first value. */
+  medianWith(other: RecentMedian | null): number | null {
+    const sorted = [...this.#values, ...(other ? other.#values : [])].sort((a, b) => a - b);
     return sorted.length === 0 ? null : sorted[sorted.length >> 1];
   }
 }

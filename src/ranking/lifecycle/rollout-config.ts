@@ -54,6 +54,26 @@ export const rulesGatesSchema = z.strictObject({
   minEngagement: ratio(0.8),
 });
 
+/** Limits of a trial of an index: it holds the same posts, so little should move. */
+export const indexGatesSchema = z.strictObject({
+  /** Share of answers in which the search failed; three failures are needed at least. */
+  maxFailureShare: z.number().min(0).max(1).default(0.01),
+  /** Share of answers without a post, above the control's. */
+  maxLateShare: z.number().min(0).max(1).default(0.02),
+  /** Retrieval time, canary ÷ control. */
+  maxLatencyRatio: ratio(2),
+  /** Share of the serving index's candidates found too: two calibrated searches of recall .9 share .81 at least. */
+  minOverlap: z.number().min(0).max(1).default(0.7),
+  /** Stability index of the candidates' similarities: what is retrieved from the wrong place is far away. */
+  maxDrift: ratio(0.5),
+  maxAuthorConcentration: ratio(1.5),
+  maxOutOfNetworkChange: z.number().min(0).max(1).default(0.2),
+  minCoverage: ratio(0.5),
+  maxNegatives: ratio(2),
+  minEngagement: ratio(0.8),
+  maxMiscalibration: ratio(2),
+});
+
 export const scheduleSchema = z.strictObject({
   /** Share of feeds that are scored by the trial too while it is in shadow. */
   shadowSampleShare: z.number().min(0).max(1).default(0.05),
@@ -79,6 +99,16 @@ export const scheduleSchema = z.strictObject({
     .min(0)
     .max(30 * 86_400_000)
     .default(1_800_000),
+  /**
+   * An index stage that is older goes on where no gate failed, whatever it still waits for: two indexes in memory and a
+   * live tier that fills are not held for a site without readers.
+   */
+  maxIndexStageMs: z
+    .number()
+    .int()
+    .min(0)
+    .max(30 * 86_400_000)
+    .default(3_600_000),
 });
 
 export const rolloutConfigSchema = z.strictObject({
@@ -86,6 +116,8 @@ export const rolloutConfigSchema = z.strictObject({
   schedule: scheduleSchema.prefault({}),
   /** Gates of a rules file. */
   rules: rulesGatesSchema.prefault({}),
+  /** Gates of an index version. */
+  index: indexGatesSchema.prefault({}),
 });
 
 export type Gates = z.infer<typeof gatesSchema>;
@@ -144,6 +176,12 @@ export function parseRolloutConfig(input: unknown): RolloutConfig {
 /** The same schedule, judged by the limits of rules. */
 export function rulesRolloutOf(config: RolloutConfig): RolloutConfig {
   return { ...config, gates: { ...config.gates, ...config.rules } };
+}
+
+/** The same schedule, judged by the limits of an index. */
+export function indexRolloutOf(config: RolloutConfig): RolloutConfig {
+  const { minOverlap, ...limits } = config.index;
+  return { ...config, gates: { ...config.gates, ...limits, minCorrelation: minOverlap } };
 }
 
 /** @throws FeedrankError(invalid_input) naming the first bad key. */

@@ -75,20 +75,22 @@ export class ShadowEvidence {
     };
   }
 
-  static of(kept: z.infer<typeof keptShadow>): ShadowEvidence {
-    const made = new ShadowEvidence();
-    made.#samples = kept.samples;
-    made.#failures = kept.failures;
-    made.#lastFailure = kept.lastFailure;
-    made.#correlation = kept.correlation;
-    made.#topOverlap = kept.topOverlap;
-    made.#latencyRatio = RecentMedian.of(kept.latencyRatio);
+  /** Adds what another replica saw, or this one before it was started again. */
+  addKept(kept: z.infer<typeof keptShadow>): void {
+    this.#samples += kept.samples;
+    this.#failures += kept.failures;
+    this.#lastFailure ||= kept.lastFailure;
+    this.#correlation += kept.correlation;
+    this.#topOverlap += kept.topOverlap;
+    this.#latencyRatio.addAll(kept.latencyRatio);
     for (let bin = 0; bin < DRIFT_BINS; bin++) {
-      made.#serving[bin] = kept.serving[bin];
-      made.#trial[bin] = kept.trial[bin];
+      this.#serving[bin] += kept.serving[bin];
+      this.#trial[bin] += kept.trial[bin];
     }
-    for (let h = 0; h < HEADS.length; h++) Object.assign(made.#means[h], kept.means[h]);
-    return made;
+    this.#means.forEach((mean, h) => {
+      mean.serving += kept.means[h].serving;
+      mean.trial += kept.means[h].trial;
+    });
   }
 
   fail(reason: string): void {
@@ -96,21 +98,32 @@ export class ShadowEvidence {
     this.#lastFailure = reason;
   }
 
-  figures(): ShadowFigures {
-    const count = Math.max(1, this.#samples);
+  /** Of this evidence and the others' together. */
+  figures(others: ShadowEvidence | null = null): ShadowFigures {
+    const sum = (read: (one: ShadowEvidence) => number) => read(this) + (others ? read(others) : 0);
+    const bins = (read: (one: ShadowEvidence) => number[]) =>
+      read(this).map((_, i) => sum((one) => read(one)[i]));
+    const samples = sum((one) => one.#samples);
+    const count = Math.max(1, samples);
     return {
-      samples: this.#samples,
-      failures: this.#failures,
-      lastFailure: this.#lastFailure,
-      correlation: this.#correlation / count,
-      topOverlap: this.#topOverlap / count,
-      drift: stabilityIndex(this.#serving, this.#trial),
-      latencyRatio: this.#latencyRatio.median ?? 1,
+      samples,
+      failures: sum((one) => one.#failures),
+      lastFailure: this.#lastFailure || (others ? others.#lastFailure : ''),
+      correlation: sum((one) => one.#correlation) / count,
+      topOverlap: sum((one) => one.#topOverlap) / count,
+      drift: stabilityIndex(
+        bins((one) => one.#serving),
+        bins((one) => one.#trial),
+      ),
+      latencyRatio: this.#latencyRatio.medianWith(others ? others.#latencyRatio : null) ?? 1,
       means: Object.fromEntries(
-        HEADS.map((head, h) => {
-          const { serving, trial } = this.#means[h];
-          return [head, { serving: serving / count, trial: trial / count }];
-        }),
+        HEADS.map((head, h) => [
+          head,
+          {
+            serving: sum((one) => one.#means[h].serving) / count,
+            trial: sum((one) => one.#means[h].trial) / count,
+          },
+        ]),
       ) as ShadowFigures['means'],
     };
   }

@@ -1,10 +1,12 @@
-// All that one replica saw of one stage of one trial, and the verdict on it. A new stage starts with nothing.
+// All that was seen of one stage of one trial, by this replica and by the others, and the verdict on it. A new stage
+// starts with nothing.
 import { z } from 'zod';
 import type { FeedAnswer, ServedPost } from '../../contracts.ts';
 import type { EventType } from '../../vocabulary.ts';
 import { ArmEvidence, type ArmFigures, keptArm } from './arm-evidence.ts';
 import { bucketOf } from './buckets.ts';
-import { judgeCanary, judgeShadow, type Verdict } from './gates.ts';
+import type { Verdict } from './gates.ts';
+import { type Judges, RANKER_JUDGES } from './judges.ts';
 import type { RolloutConfig } from './rollout-config.ts';
 import { keptShadow, ShadowEvidence, type ShadowFigures } from './shadow-evidence.ts';
 import type { Trial } from './stage-file.ts';
@@ -28,41 +30,60 @@ export const keptTrial = z.strictObject({
 });
 export type KeptTrial = z.infer<typeof keptTrial>;
 
+interface Sums extends Record<TrialGroup, ArmEvidence> {
+  shadow: ShadowEvidence;
+}
+
+const newSums = (): Sums => ({
+  shadow: new ShadowEvidence(),
+  canary: new ArmEvidence(),
+  control: new ArmEvidence(),
+});
+
 export class TrialEvidence {
   readonly trial: Trial;
   readonly #config: RolloutConfig;
   readonly #salt: string;
   readonly #name: string;
-  readonly #judge: typeof judgeCanary;
-  #shadow = new ShadowEvidence();
-  #arms: Record<TrialGroup, ArmEvidence> = { canary: new ArmEvidence(), control: new ArmEvidence() };
+  readonly #judges: Judges;
+  readonly #own = newSums();
+  /** What others saw, and this replica before it was started again. */
+  #others: Sums | null = null;
 
-  /** `judge` compares canary and control; absent: as rankers are compared. */
-  constructor(name: string, trial: Trial, config: RolloutConfig, judge = judgeCanary) {
+  /** `judges`: absent = as rankers are compared. */
+  constructor(name: string, trial: Trial, config: RolloutConfig, judges = RANKER_JUDGES) {
     this.#name = name;
-    this.#judge = judge;
+    this.#judges = judges;
     this.trial = trial;
     this.#config = config;
     this.#salt = `canary:${name}@${trial.version}`;
   }
 
   toJSON(): KeptTrial {
-    const { canary, control } = this.#arms;
+    const { shadow, canary, control } = this.#own;
     return {
       name: this.#name,
       trial: this.trial,
-      shadow: this.#shadow.toJSON(),
+      shadow: shadow.toJSON(),
       canary: canary.toJSON(),
       control: control.toJSON(),
     };
   }
 
-  /** Goes on from what was kept of this same stage of this same trial; says whether it was. */
-  restore(kept: KeptTrial): boolean {
-    if (kept.name !== this.#name || JSON.stringify(kept.trial) !== JSON.stringify(this.trial)) return false;
-    this.#shadow = ShadowEvidence.of(kept.shadow);
-    this.#arms = { canary: ArmEvidence.of(kept.canary), control: ArmEvidence.of(kept.control) };
-    return true;
+  /** Whether this was kept of the same stage of the same trial. */
+  isOf(kept: KeptTrial): boolean {
+    return kept.name === this.#name && JSON.stringify(kept.trial) === JSON.stringify(this.trial);
+  }
+
+  /** From now on it is judged together with these, and with no others. */
+  join(others: readonly KeptTrial[]): void {
+    const sums = newSums();
+    for (const kept of others) {
+      sums.shadow.addKept(kept.shadow);
+      sums.canary.add(kept.canary);
+      sums.control.add(kept.control);
+    }
+    this.#others = others.length === 0 ? null : sums;
   }
 
   /** Sticky: a larger share keeps every user of a smaller one. The control group is as large as the canary. */
@@ -81,15 +102,20 @@ export class TrialEvidence {
   }
 
   get shadow(): ShadowEvidence {
-    return this.#shadow;
+    return this.#own.shadow;
+  }
+
+  /** What this replica sees of a group. */
+  arm(group: TrialGroup): Pick<ArmEvidence, 'answered' | 'failed' | 'served'> {
+    return this.#own[group];
   }
 
   answered(group: TrialGroup, answer: Pick<FeedAnswer, 'degraded' | 'failures' | 'stageMs'>): void {
-    this.#arms[group].answered(answer);
+    this.#own[group].answered(answer);
   }
 
   failed(group: TrialGroup, reason: string): void {
-    this.#arms[group].failed(reason);
+    this.#own[group].failed(reason);
   }
 
   served(
@@ -98,23 +124,30 @@ export class TrialEvidence {
     posts: readonly ServedPost[],
     authorOf: (postId: string) => string | null,
   ): void {
-    this.#arms[group].served(requestId, posts, authorOf);
+    this.#own[group].served(requestId, posts, authorOf);
   }
 
   engaged(requestId: string, postId: string, type: EventType): void {
-    if (!this.#arms.canary.engaged(requestId, postId, type)) {
-      this.#arms.control.engaged(requestId, postId, type);
+    if (!this.#own.canary.engaged(requestId, postId, type)) {
+      this.#own.control.engaged(requestId, postId, type);
     }
   }
 
   figures(): TrialFigures {
     const { gates, schedule } = this.#config;
-    const shadow = this.#shadow.figures();
+    const others = this.#others;
+    const shadow = this.#own.shadow.figures(others?.shadow);
     if (this.trial.stage === 'shadow') {
-      return { verdict: judgeShadow(shadow, gates, schedule), shadow, canary: null, control: null };
+      return { verdict: this.#judges.shadow(shadow, gates, schedule), shadow, canary: null, control: null };
     }
-    const [canary, control] = [this.#arms.canary.figures(), this.#arms.control.figures()];
-    return { verdict: this.#judge(canary, control, shadow, gates, schedule), shadow, canary, control };
+    const canary = this.#own.canary.figures(others?.canary);
+    const control = this.#own.control.figures(others?.control);
+    return {
+      verdict: this.#judges.canary(canary, control, shadow, gates, schedule),
+      shadow,
+      canary,
+      control,
+    };
   }
 
   /** What comes after this stage when every gate passes: a canary's share, or promotion. */

@@ -82,8 +82,13 @@ export async function writeMarkedModel(
 }
 
 /** A copy of a good version under another number. */
-export async function copyVersion(goodFolder: string, modelsDir: string, version: string): Promise<void> {
-  const folder = join(modelsDir, 'ranker', version);
+export async function copyVersion(
+  goodFolder: string,
+  modelsDir: string,
+  version: string,
+  name = 'ranker',
+): Promise<void> {
+  const folder = join(modelsDir, name, version);
   await mkdir(dirname(folder), { recursive: true });
   await cp(goodFolder, `${folder}.new`, { recursive: true });
   const path = join(`${folder}.new`, 'manifest.json');

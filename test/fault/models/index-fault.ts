@@ -12,16 +12,10 @@ const BAD_INDEXES = {
   'bit flipped': (folder: string) => flip(join(folder, 'records.bin')),
   foreign: (folder: string) => changeManifest(folder, { tower: 'post-tower@77' }),
   'file missing': (folder: string) => rmSync(join(folder, 'keys.bin')),
-  'wrong vectors, checksum made anew': (folder: string) => {
-    const path = join(folder, 'vectors.f32');
-    const bytes = readFileSync(path);
-    const vectors = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-    for (let i = 0; i < vectors.length; i++) vectors[i] *= 3;
-    writeFileSync(path, bytes);
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
-    const { files } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
-    changeManifest(folder, { files: { ...files, 'vectors.f32': { sha256, bytes: bytes.length } } });
-  },
+  'wrong vectors, checksum made anew': (folder: string) =>
+    changeVectors(folder, (vectors) => {
+      for (let i = 0; i < vectors.length; i++) vectors[i] *= 3;
+    }),
   'no manifest': (folder: string) => rmSync(join(folder, 'manifest.json')),
 } as const;
 
@@ -39,7 +33,7 @@ export async function runIndexFaults(swaps: number): Promise<IndexFaultReport> {
   const refused: IndexFaultReport['refused'] = [];
   const strangers = new Set<string>();
   try {
-    const serving = await served(world, await build(world));
+    const serving = await served(world, await buildIndex(world));
     const good = [serving, copyIndex(world, serving, 'v20990100T000000000Z-abcdef')];
     const readers = startReaders(world, {
       clients: 2,
@@ -53,13 +47,13 @@ export async function runIndexFaults(swaps: number): Promise<IndexFaultReport> {
       copyIndex(world, serving, version);
       const folder = join(world.dataDir, 'index', version);
       spoil(folder);
-      publish(world, version);
+      publishIndex(world, version);
       await until(() => world.service.generations.refused?.version === version);
       refused.push({ kind, reason: world.service.generations.refused?.reason ?? '' });
       rmSync(folder, { recursive: true });
     }
     for (let i = 0; i < swaps; i++) {
-      publish(world, good[(i + 1) % 2]);
+      publishIndex(world, good[(i + 1) % 2]);
       await served(world, good[(i + 1) % 2]);
     }
     await readers.stop();
@@ -70,7 +64,7 @@ export async function runIndexFaults(swaps: number): Promise<IndexFaultReport> {
   }
 }
 
-async function build(world: ModelService): Promise<string> {
+export async function buildIndex(world: ModelService): Promise<string> {
   const argv = ['scripts/build-index.ts', '--data-dir', world.dataDir, '--models-dir', world.modelsDir];
   const { stdout } = await promisify(execFile)(process.execPath, argv);
   const version = /published (\S+):/.exec(stdout)?.[1];
@@ -78,25 +72,36 @@ async function build(world: ModelService): Promise<string> {
   return version;
 }
 
-function copyIndex(world: ModelService, from: string, version: string): string {
+export function copyIndex(world: ModelService, from: string, version: string): string {
   const folder = join(world.dataDir, 'index', version);
   cpSync(join(world.dataDir, 'index', from), folder, { recursive: true });
   changeManifest(folder, { version });
   return version;
 }
 
-async function served(world: ModelService, version: string): Promise<string> {
+export async function served(world: ModelService, version: string): Promise<string> {
   if (!(await until(() => world.service.generations.current.id === version))) {
     throw new Error(`${version} does not serve: ${world.service.generations.refusal}`);
   }
   return version;
 }
 
-function publish(world: ModelService, version: string): void {
+export function publishIndex(world: ModelService, version: string): void {
   writeFileSync(join(world.dataDir, 'index', 'current'), `${version}\n`);
 }
 
-function changeManifest(folder: string, changes: object): void {
+/** Changes a version's vectors and the checksum that its manifest names. */
+export function changeVectors(folder: string, change: (vectors: Float32Array) => void): void {
+  const path = join(folder, 'vectors.f32');
+  const bytes = readFileSync(path);
+  change(new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4));
+  writeFileSync(path, bytes);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const { files } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'));
+  changeManifest(folder, { files: { ...files, 'vectors.f32': { sha256, bytes: bytes.length } } });
+}
+
+export function changeManifest(folder: string, changes: object): void {
   const path = join(folder, 'manifest.json');
   writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...changes }));
 }

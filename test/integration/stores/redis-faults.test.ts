@@ -88,6 +88,27 @@ describe.skipIf(!REDIS_URL)(titleOf('Redis faults', REDIS_URL, 'TEST_REDIS'), ()
     expect((await store.getState(userId, TOWER, soon()))?.seen).toHaveLength(2);
   });
 
+  it('a fill merges into seen posts whose record the server evicted, beside users who are new', async () => {
+    const [evicted, added] = [unique('user'), unique('user')];
+    const atMs = Date.now();
+    await store.putState(evicted, { embedding: EMBEDDING, seen: { postIds: ['p'], atMs } }, soon());
+    await redis.del(keyOf(evicted));
+    const filling = await openStateStore({ redis: { url: REDIS_URL as string }, dataDir: '', keyPrefix });
+    try {
+      const built = { embedding: EMBEDDING, seen: { postIds: ['q'], atMs } };
+      await filling.putStates(
+        [evicted, added, evicted].map((userId) => ({ userId, ...built })),
+        soon(),
+      );
+      expect((await filling.getState(evicted, TOWER, soon()))?.seen).toHaveLength(4);
+      expect((await filling.getState(added, TOWER, soon()))?.seen).toHaveLength(2);
+      expect(await redis.pttl(`${keyOf(added)}s`)).toBeGreaterThan(0);
+      expect(await redis.pttl(keyOf(added))).toBeGreaterThan(0);
+    } finally {
+      await filling.close();
+    }
+  });
+
   it('reads a user in one command, however much is stored, and writes in two', async () => {
     const userId = unique('user');
     const seen = { postIds: ['p'], atMs: Date.now() };

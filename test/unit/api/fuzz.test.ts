@@ -8,7 +8,10 @@ import type { ModelAdmin, RulesAdmin } from '../../../src/api/app-context.ts';
 import { Authenticator } from '../../../src/api/auth/authenticator.ts';
 import { accessOf } from '../../../src/api/auth/route-access.ts';
 import { SCOPES, type Scope } from '../../../src/api/auth/scopes.ts';
+import { FeedJobs } from '../../../src/api/jobs/feed-jobs.ts';
 import { problemSchema } from '../../../src/api/response-schemas.ts';
+import { deadlineIn } from '../../../src/deadline.ts';
+import { PostgresFeedJobs } from '../../../src/features/store/postgres-feed-jobs.ts';
 import { type KeyFile, keyFile } from './auth/credentials.ts';
 import {
   type FuzzedRequest,
@@ -17,7 +20,7 @@ import {
   operationsOf,
   requestsOf,
 } from './fuzz-requests.ts';
-import { type Backends, openBackends, openWorld, post, type World } from './world.ts';
+import { type Backends, NOW, openBackends, openWorld, post, type World } from './world.ts';
 
 const RUNS = Number(process.env.FEEDRANK_FUZZ_RUNS ?? 15);
 /** A generator that never gets through must not pass for a good one. */
@@ -26,6 +29,7 @@ let backends: Backends;
 let world: World;
 let file: KeyFile;
 let auth: Authenticator;
+let jobs: PostgresFeedJobs;
 const keys = new Map<string, { scopes: Scope[]; user: string | undefined }>();
 let operations: Operation[] = [];
 
@@ -71,7 +75,14 @@ beforeAll(async () => {
     'u1',
   );
   auth = new Authenticator({ keysFile: file.path });
-  world = await openWorld(backends, { config: { docs: true }, context: { auth, models, rules } });
+  jobs = new PostgresFeedJobs(backends.sql.client);
+  const feedJobs = new FeedJobs({
+    store: jobs,
+    settings: { atOnce: 1, bounds: { open: 10, kept: 100 }, keptMs: 86_400_000, baseUrl: '' },
+    webhooks: null,
+    clock: { now: () => NOW },
+  });
+  world = await openWorld(backends, { config: { docs: true }, context: { auth, models, rules, feedJobs } });
   const admin = { 'x-api-key': keyWith((key) => key.scopes.includes('admin')) };
   const document = (await world.app.inject({ url: '/docs/json', headers: admin })).json();
   operations = operationsOf(document);
@@ -129,12 +140,23 @@ function check(operation: Operation, response: Awaited<ReturnType<typeof ask>>):
   ).toBe(true);
 }
 
+/** The one whose id comes up, of every key that may have one; given again where an operation removed it. */
+async function addJob(): Promise<void> {
+  const job = { userIds: ['u1', 'u2'], limit: 2, webhookUrl: null, idempotency: null, createdAt: NOW };
+  const owner = 'key:one-5';
+  const bounds = { open: 1e6, kept: 1e6 };
+  const soon = deadlineIn(10_000);
+  if (await jobs.get('p1', owner, soon)) return;
+  await jobs.create({ ...job, id: 'p1', owner, keptMs: 86_400_000 }, bounds, soon);
+}
+
 /** What came back, and how often. */
 async function fuzz(operation: Operation, strict: boolean): Promise<Map<number, number>> {
   const admin = keyWith((key) => key.scopes.includes('admin'));
   const statuses = new Map<number, number>();
   // Deleted by the operations before this one.
   await world.addPosts(['p1', 'p2', 'p3'].map((id) => post(id)));
+  await addJob();
   await fc.assert(
     fc.asyncProperty(requestsOf(operation, strict), async (request) => {
       const response = await ask(request, admin);

@@ -58,6 +58,47 @@ describe('newer than', () => {
     expect(await waiting(userId, refreshed.generatedAt)).toMatchObject({ count: 0 });
   });
 
+  it('counts nothing twice while what was delivered is being written: a state read before the write has it not', async () => {
+    const { online } = backends;
+    const { promise: written, resolve: write } = Promise.withResolvers<void>();
+    const state = new Proxy(online, {
+      get(_, key) {
+        if (key === 'putState') {
+          return (...given: Parameters<typeof online.putState>) =>
+            written.then(() => online.putState(...given));
+        }
+        if (key === 'getState') {
+          return async (...given: Parameters<typeof online.getState>) => {
+            const before = await online.getState(...given);
+            write();
+            await expect.poll(() => online.getState(...given)).toBeTruthy();
+            // The recorder forgets what was written.
+            await new Promise((resolve) => setTimeout(resolve, 20));
+            return before;
+          };
+        }
+        const value = Reflect.get(online, key);
+        return typeof value === 'function' ? value.bind(online) : value;
+      },
+    });
+    const slow = await openWorld({ ...backends, online: state });
+    try {
+      const userId = newUser();
+      const posts = newPosts(3, { createdAt: NOW });
+      await slow.addPosts(posts);
+      slow.script.slate = (_request, usual) => ({
+        ...usual,
+        posts: usual.posts.filter(({ postId }) => posts.some(({ id }) => id === postId)),
+      });
+      const { posts: given } = (await slow.app.inject(`/feed/${userId}?limit=3`)).json();
+      expect(given).toHaveLength(3);
+      const response = await slow.app.inject(`/feed/${userId}/new?since=${NOW - 1}`);
+      expect(response.json()).toMatchObject({ count: 0 });
+    } finally {
+      await slow.close();
+    }
+  });
+
   it.each(['', '?since=', '?since=yesterday', '?since=-1', '?since=1.5', '?since=9e99', '?since=1&x=1'])(
     'refuses %j',
     async (query) => {

@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { compilePlan } from '../../../src/features/feature-schema.ts';
+import { LOG_COLUMNS } from '../../../src/features/post-features.ts';
 import { BLOCK_ROWS, ROW_LOGS, SimilarityKernel } from '../../../src/features/similarity-kernel.ts';
 
-const kernel = new SimilarityKernel();
+const kernel = new SimilarityKernel(compilePlan(['post_age@1']), LOG_COLUMNS);
 
 /** Bits of the kernel's logarithms, and of Math.log's. */
 function both(numbers: readonly number[]): [found: BigInt64Array, expected: BigInt64Array] {

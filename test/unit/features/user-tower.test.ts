@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { UserTowerInput } from '../../../src/features/packed-users.ts';
 import { PostTower } from '../../../src/features/post-tower.ts';
-import { UserTower, type UserTowerInput } from '../../../src/features/user-tower.ts';
+import { UserTower } from '../../../src/features/user-tower.ts';
 import { dot, largestDifference, POST_TOWER, row, USER_TOWER } from './towers.ts';
 
 describe('user tower', () => {

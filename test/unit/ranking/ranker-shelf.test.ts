@@ -32,8 +32,8 @@ function shelfOf(source: Partial<RankerSource> = {}): RankerShelf {
   return shelf;
 }
 
-async function rank(shelf: RankerShelf, version?: string) {
-  const lease = shelf.lease(version);
+async function rank(shelf: RankerShelf, version?: string, light?: string) {
+  const lease = shelf.lease(version, light);
   const outcome = await lease.ladder.rank(QUERY, CATALOGUE, CANDIDATES, inTime(), VALUE);
   lease.release();
   return outcome;
@@ -55,6 +55,23 @@ describe('ranker shelf', () => {
     expect(report.refused).toMatchObject([{ name: 'ranker', version: '1' }]);
     expect(report.refused[0].reason).toContain('model.onnx');
     expect((await rank(shelf)).ranked.model).toBe('ranker-light@1');
+  });
+
+  it('falls back to the light version that a request names, while it is on trial beside the one that serves', async () => {
+    for (const version of ['1', '2']) await writeTinyModel(dir, { name: 'ranker-light', version });
+    const shelf = shelfOf();
+    const made = async (light?: string) => (await rank(shelf, undefined, light)).ranked.model;
+    await shelf.apply({ serving: null, light: '1', lightTrial: '2', others: [] });
+    expect([await made(), await made('2'), await made('9')]).toEqual(
+      ['1', '2', '1'].map((version) => `ranker-light@${version}`),
+    );
+    await writeFile(
+      join(await writeTinyModel(dir, { name: 'ranker-light', version: '3' }), 'model.onnx'),
+      'torn',
+    );
+    const { refused } = await shelf.apply({ serving: null, light: '2', lightTrial: '3', others: [] });
+    expect(refused).toMatchObject([{ name: 'ranker-light', version: '3' }]);
+    expect([await made(), await made('1'), await made('3')]).toEqual(Array(3).fill('ranker-light@2'));
   });
 
   it('ranks each request by the version it names, several at once', async () => {

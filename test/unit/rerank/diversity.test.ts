@@ -15,6 +15,7 @@ const sets = fc.array(fc.record({ vector: unit, relevance: fc.double({ min: 0, m
   maxLength: 8,
 });
 
+const inOrder = (n: number) => Uint32Array.from({ length: n }, (_, i) => i);
 const cosine = (a: number[], b: number[]) => a.reduce((sum, x, i) => sum + x * b[i], 0);
 
 /** log det of the kernel of a subset, by Gaussian elimination. */
@@ -39,7 +40,14 @@ describe('dppOrder', () => {
       fc.property(sets, fc.double({ min: 0, max: 0.99, noNaN: true }), (items, theta) => {
         const vectors = items.map(({ vector }) => [...Float32Array.from(vector)]);
         const relevance = Float64Array.from(items, (item) => item.relevance);
-        const order = dppOrder(relevance, Float32Array.from(vectors.flat()), DIM, items.length, theta);
+        const order = dppOrder(
+          relevance,
+          Float32Array.from(vectors.flat()),
+          inOrder(items.length),
+          DIM,
+          items.length,
+          theta,
+        );
         expect([...order].sort()).toEqual(items.map((_, i) => i));
         const objective = (picked: number[]) =>
           picked.reduce((sum, i) => sum + (theta / (1 - theta)) * relevance[i], 0) +
@@ -60,7 +68,7 @@ describe('dppOrder', () => {
     const n = 200;
     const relevance = Float64Array.from({ length: n }, (_, i) => i / n);
     const vectors = new Float32Array(n * DIM).fill(0.5);
-    expect([...dppOrder(relevance, vectors, DIM, n, 0.5)]).toEqual(
+    expect([...dppOrder(relevance, vectors, inOrder(n), DIM, n, 0.5)]).toEqual(
       Array.from({ length: n }, (_, i) => n - 1 - i),
     );
   });
@@ -72,7 +80,16 @@ describe('mmrOrder', () => {
       fc.property(sets, fc.double({ min: 0, max: 1, noNaN: true }), (items, lambda) => {
         const vectors = items.map(({ vector }) => [...Float32Array.from(vector)]);
         const relevance = Float64Array.from(items, (item) => item.relevance);
-        const order = [...mmrOrder(relevance, Float32Array.from(vectors.flat()), DIM, items.length, lambda)];
+        const order = [
+          ...mmrOrder(
+            relevance,
+            Float32Array.from(vectors.flat()),
+            inOrder(items.length),
+            DIM,
+            items.length,
+            lambda,
+          ),
+        ];
         const gain = (item: number, before: number[]) =>
           lambda * relevance[item] -
           (1 - lambda) * Math.max(-1, ...before.map((other) => cosine(vectors[item], vectors[other])));

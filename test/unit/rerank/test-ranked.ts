@@ -40,7 +40,7 @@ function rankAll(scores: readonly number[]): { ranked: RankedSet; candidates: Ca
 /** Tests that re-rank one list under many seeds build its table once. */
 const TABLES = new WeakMap<readonly TestPost[], PostTable>();
 
-/** Re-ranks posts that score 1, 1 − 1/n, … in the given order unless `scores` says otherwise. */
+/** Re-ranks, with explanations, posts that score 1, 1 − 1/n, … in the given order unless `scores` says otherwise. */
 export function rerankPosts(
   posts: readonly TestPost[],
   rules: object = {},
@@ -54,7 +54,7 @@ export function rerankPosts(
     ranked,
     candidates,
     catalogue: table,
-    query: feedQuery({ slateSize: posts.length, ...query }),
+    query: feedQuery({ slateSize: posts.length, explain: 1, ...query }),
     rules: parseRules({ ...PLAIN, ...rules }),
   });
   return { slate, sampled, rows: slate.map((entry) => entry.row), table };

@@ -96,6 +96,25 @@ describe('Breaker', () => {
     hanging.close();
   });
 
+  it.each([1, 60, 3600])(
+    'is closed within two seconds of the return of a dependency that hung for %i s, without any request',
+    async (seconds) => {
+      breaker.close();
+      const stopped = new Breaker({
+        dependency: 'store',
+        probe: () => (isBack ? Promise.resolve() : new Promise(() => {})),
+        isOutage: () => true,
+      });
+      for (let i = 0; i < 5; i++) await stopped.run(down).catch(() => {});
+      await vi.advanceTimersByTimeAsync(seconds * 1000);
+      expect(stopped.state).not.toBe('closed');
+      isBack = true;
+      await vi.advanceTimersByTimeAsync(2000);
+      expect(stopped.state).toBe('closed');
+      stopped.close();
+    },
+  );
+
   it('closes again also when the wall clock was set back or forward by an hour meanwhile', async () => {
     for (const jumpMs of [-3_600_000, 3_600_000]) {
       isBack = false;

@@ -6,6 +6,7 @@ import { Authenticator } from '../../../../src/api/auth/authenticator.ts';
 import { accessOf, isOpen, ROUTE_ACCESS } from '../../../../src/api/auth/route-access.ts';
 import { SCOPES } from '../../../../src/api/auth/scopes.ts';
 import { problemSchema } from '../../../../src/api/response-schemas.ts';
+import type { FeedJobStore } from '../../../../src/contracts.ts';
 import { type Backends, downBackends, openWorld, type World } from '../world.ts';
 import { AUDIENCE, ISSUER, type KeyFile, keyFile, secretToken } from './credentials.ts';
 
@@ -29,7 +30,15 @@ beforeAll(async () => {
   // Routes that only a composed service has: what lies behind them is down like everything else.
   const models = backends.sql as unknown as AppContext['models'];
   const rules = backends.sql as unknown as AppContext['rules'];
-  world = await openWorld(backends, { config: { docs: true }, context: { auth, models, rules } });
+  const feedJobs = {
+    store: backends.sql as unknown as FeedJobStore,
+    settings: { atOnce: 0, bounds: { open: 1, kept: 1 }, keptMs: 60_000, baseUrl: '' },
+    hosts: null,
+    start: () => {},
+    wake: () => {},
+    close: async () => {},
+  };
+  world = await openWorld(backends, { config: { docs: true }, context: { auth, models, rules, feedJobs } });
 });
 afterAll(async () => {
   await world.close();
@@ -52,6 +61,7 @@ function requestOf(route: string, userId: string) {
     'POST /events': { events: [event] },
     'POST /posts': { posts: [{ id: 'p1', authorId: userId, createdAt: world.clock.ms }] },
     'PUT /users/:id': { topics: ['chess'] },
+    'POST /feed-jobs': { userIds: [userId] },
   };
   return { method, url, ...(bodies[route] ? { payload: bodies[route] } : {}) };
 }

@@ -142,6 +142,21 @@ describe('exact scan', () => {
     }
   });
 
+  it('puts the lower row first where any number of rows are equally near', async () => {
+    const near = vectorsOf(3, 8);
+    const many = await ExactIndex.open(tableOf(Array.from({ length: 3000 }, (_, i) => near[i % 3])));
+    for (const k of [5, 150, 900, 1000, 1001, 2999, 3000]) {
+      const hits = newHits(k);
+      many.search(near[1], k, hits);
+      const best = Array.from({ length: Math.min(k, 1000) }, (_, i) => 3 * i + 1);
+      expect([...hits.rows.subarray(0, best.length)]).toEqual(best);
+      for (let i = 1; i < hits.size; i++) {
+        const falls = hits.similarity[i] < hits.similarity[i - 1];
+        expect(falls || hits.rows[i] > hits.rows[i - 1]).toBe(true);
+      }
+    }
+  });
+
   it('refuses more threads than it has scratch memory for', async () => {
     const own = tableOf(vectors.slice(0, 10));
     for (let i = 0; i < SCRATCH_SLOTS; i++) await ExactIndex.open(own);
@@ -150,38 +165,53 @@ describe('exact scan', () => {
 });
 
 describe('a table beyond 2³¹ bytes of vectors', () => {
-  it('is searched, scored and probed at its last rows', async () => {
-    const rows = 12_000_000;
-    const lists = { count: 4, rows };
-    const table = PostTable.create({
-      generation: 'large',
-      baseRows: rows,
-      capacity: rows + 8,
-      keyBytes: 64,
-      lists,
-    });
-    const first = rows - 8;
-    const vectors = vectorsOf(8, 5);
-    vectors.forEach((vector, i) => {
-      table.vectors.set(vector, (first + i) * DIM);
-      encodeRow(table.vectors, table.codes, first + i);
-    });
-    Atomics.store(table.header, HEADER.rows, rows);
-    const { centroids, offsets, rows: listed } = table.lists!;
-    centroids.set(vectors[3], 0);
-    listed.set(vectors.map((_, i) => first + i));
-    offsets.set([0, 8, 8, 8, 8]);
-    const scan = await ExactIndex.open(table);
-    const hits = newHits(3);
-    scan.search(vectors[3], 3, hits, first);
-    expect(hits.rows[0]).toBe(first + 3);
-    expect(hits.similarity[0]).toBeCloseTo(1, 5);
-    const exact = [...hits.rows];
-    scan.searchLists(vectors[3], 3, hits, 1, first);
-    expect([...hits.rows]).toEqual(exact);
-    const scores = new Float32Array(8);
-    scan.similarities(vectors[3], first, scores);
-    expect(scores[3]).toBeCloseTo(1, 5);
-    expect(scores[exact[1] - first]).toBeCloseTo(hits.similarity[1], 5);
-  });
+  it.each([
+    ['without', 12_000_000],
+    ['with', 10_500_000],
+  ])(
+    'is searched, scored and probed at its last rows, %s codes in the order of the lists',
+    async (which, rows) => {
+      const lists = { count: 4, rows };
+      const table = PostTable.create({
+        generation: 'large',
+        baseRows: rows,
+        capacity: rows + 8,
+        keyBytes: 64,
+        lists,
+      });
+      const first = rows - 8;
+      const vectors = vectorsOf(8, 5);
+      vectors.forEach((vector, i) => {
+        table.vectors.set(vector, (first + i) * DIM);
+        encodeRow(table.vectors, table.codes, first + i);
+      });
+      Atomics.store(table.header, HEADER.rows, rows);
+      const { centroids, centroidCodes, codes, offsets, rows: listed } = table.lists!;
+      expect(codes === null).toBe(which === 'without');
+      centroids.set(vectors[3], 0);
+      encodeRow(centroids, centroidCodes, 0);
+      listed.set(
+        vectors.map((_, i) => first + i),
+        first,
+      );
+      codes?.set(table.codes.subarray(first * DIM, rows * DIM), first * DIM);
+      offsets.set([first, rows, rows, rows, rows]);
+      const scan = await ExactIndex.open(table);
+      const hits = newHits(3);
+      scan.search(vectors[3], 3, hits, first);
+      expect(hits.rows[0]).toBe(first + 3);
+      expect(hits.similarity[0]).toBeCloseTo(1, 5);
+      const exact = [...hits.rows];
+      scan.searchLists(vectors[3], 3, hits, 1, first);
+      expect([...hits.rows]).toEqual(exact);
+      const scores = new Float32Array(8);
+      scan.similarities(vectors[3], first, scores);
+      expect(scores[3]).toBeCloseTo(1, 5);
+      expect(scores[exact[1] - first]).toBeCloseTo(hits.similarity[1], 5);
+      const apart = new Float32Array(2);
+      scan.similaritiesOf(vectors[3], Uint32Array.of(exact[1], first), apart);
+      expect([...apart]).toEqual([scores[exact[1] - first], scores[0]]);
+      expect(() => scan.similaritiesOf(vectors[3], Uint32Array.of(first, rows), apart)).toThrow(/rows/);
+    },
+  );
 });

@@ -10,8 +10,10 @@ import { buildIndex } from '../../../../src/candidates/index/build.ts';
 import { ExactIndex } from '../../../../src/candidates/index/exact-index.ts';
 import { InvertedIndex } from '../../../../src/candidates/index/inverted-index.ts';
 import { buildInvertedLists, listCount } from '../../../../src/candidates/index/inverted-lists.ts';
+import { packLists } from '../../../../src/candidates/index/packed-lists.ts';
 import { PostTable } from '../../../../src/candidates/index/post-table.ts';
 import { newHits } from '../../../../src/candidates/index/search-table.ts';
+import { calibrateShortSearches, type ListProbes } from '../../../../src/candidates/index/short-searches.ts';
 import { openIndex, TwoTierIndex } from '../../../../src/candidates/index/two-tier-index.ts';
 import { parseRetrievalConfig } from '../../../../src/candidates/retrieval-config.ts';
 import { SimilarSource } from '../../../../src/candidates/similar-source.ts';
@@ -43,11 +45,17 @@ function withLists(from: PostTable, count = 256): PostTable {
   return to;
 }
 
+/** The same number of lists whatever is asked for. */
+function probing(all: number): ListProbes {
+  return { all, short: [] };
+}
+
 async function fillLists(into: PostTable, lists: number): Promise<void> {
   const built = await buildInvertedLists(into, { lists });
   into.lists?.centroids.set(built.centroids);
   into.lists?.offsets.set(built.offsets);
   into.lists?.rows.set(built.rows);
+  if (into.lists) await packLists(into.lists, into.codes);
 }
 
 describe('inverted lists', () => {
@@ -81,16 +89,16 @@ describe('inverted lists', () => {
   it('find what the whole scan finds when all are probed, and most of it with a tenth of them', () => {
     const hits = newHits(500);
     const truth = newHits(500);
-    const ivf = new InvertedIndex(scan, 1);
+    const ivf = new InvertedIndex(scan, probing(1));
     let found = 0;
     const property = fc.property(fc.integer({ min: 1, max: 1e9 }), (seed) => {
       const query = vectors[seed % ROWS];
       scan.search(query, 500, truth);
-      ivf.setProbes(256);
+      ivf.setProbes(probing(256));
       ivf.search(query, 500, hits);
       expect(new Set(hits.rows)).toEqual(new Set(truth.rows));
       expect(hits.similarity).toEqual(truth.similarity);
-      ivf.setProbes(25);
+      ivf.setProbes(probing(25));
       ivf.search(query, 500, hits);
       const wanted = new Set(truth.rows);
       for (let i = 0; i < hits.size; i++) {
@@ -105,7 +113,7 @@ describe('inverted lists', () => {
   it('leave deleted rows out, and the serving search fills up by the scan what small lists lack', async () => {
     const few = withLists(tableOf(vectors));
     await fillLists(few, 256);
-    const { index } = await openIndex(few, null, 1);
+    const { index } = await openIndex(few, null, probing(1));
     expect(index.kind).toBe('ivf+exact');
     const hits = newHits(1000);
     const query = unitVector(randomOf(5));
@@ -122,6 +130,72 @@ describe('inverted lists', () => {
     few.append({ ...postOf(ROWS), topic: '', language: 0, flags: 0, text: '' }, query);
     index.search(query, 10, hits);
     expect(hits.rows[0]).toBe(ROWS);
+  });
+
+  it('find the same in the order of the lists and, where the memory has no room for that, of the rows', async () => {
+    const handle = table.handle();
+    const lists = { ...handle.layout.lists!, codesAt: null };
+    const scattered = await ExactIndex.open(
+      PostTable.open({ ...handle, layout: { ...handle.layout, lists } }),
+    );
+    expect(table.lists?.codes).not.toBeNull();
+    const property = fc.property(
+      fc.integer({ min: 1, max: 1e9 }),
+      fc.integer({ min: 1, max: 1200 }),
+      fc.integer({ min: 1, max: 256 }),
+      fc.integer({ min: 0, max: ROWS - 1 }),
+      (seed, k, probes, fromRow) => {
+        const query = unitVector(randomOf(seed));
+        const [packed, other] = [newHits(k), newHits(k)];
+        scan.searchLists(query, k, packed, probes, fromRow);
+        scattered.searchLists(query, k, other, probes, fromRow);
+        expect(packed).toEqual(other);
+      },
+    );
+    fc.assert(property, { numRuns: 40 });
+  });
+
+  it('hold the codes of a post whose vector changed', async () => {
+    const edited = withLists(tableOf(vectors));
+    await fillLists(edited, 256);
+    const post = { ...postOf(4321), topic: '', language: 0, flags: 0, text: 'edited' };
+    edited.updatePost(4321, post, unitVector(randomOf(99)));
+    const { rows, codes } = edited.lists!;
+    for (let at = 0; at < ROWS; at += rows[at + 1] === 4321 ? 1 : 7) {
+      const from = rows[at] * DIM;
+      expect(codes!.subarray(at * DIM, (at + 1) * DIM)).toEqual(edited.codes.subarray(from, from + DIM));
+    }
+    const at = rows.indexOf(4321);
+    expect(codes!.subarray(at * DIM, (at + 1) * DIM)).not.toEqual(
+      table.codes.subarray(4321 * DIM, 4322 * DIM),
+    );
+  });
+
+  it('are read in smaller number for few neighbours, as many as were measured to find them', () => {
+    const lists = new InvertedIndex(scan, probing(64));
+    const readers = Array.from({ length: 40 }, (_, i) => vectors[i * 600]);
+    const input = { scan, lists, readers, vectors: table.vectors, rows: ROWS, k: 500, targetRecall: 0.9 };
+    const short = calibrateShortSearches({ ...input, most: 64 });
+    expect(short.map((one) => one.k)).toEqual([32, 128]);
+    for (const { recall, probes } of short) {
+      expect(recall).toBeGreaterThanOrEqual(0.95);
+      expect(probes).toBeLessThan(64);
+    }
+    expect(short[0].probes).toBeLessThanOrEqual(short[1].probes);
+    expect(calibrateShortSearches({ ...input, most: 1 })).toEqual([]);
+    expect(calibrateShortSearches({ ...input, most: 64, k: 20 })).toEqual([]);
+
+    lists.setProbes({ all: 64, short });
+    const share = (probes: number) => Math.ceil((ROWS * probes) / 256);
+    expect([20, 100, 500].map((k) => lists.probedRows(k))).toEqual(
+      [short[0].probes, short[1].probes, 64].map(share),
+    );
+    // A part of the rows is looked for as deep as that many more of all.
+    expect(lists.probedRows(20, ROWS / 2)).toBe(share(short[1].probes));
+    const [found, exact] = [newHits(20), newHits(20)];
+    lists.search(vectors[5], 20, found);
+    scan.searchLists(vectors[5], 20, exact, short[0].probes);
+    expect(found).toEqual(exact);
   });
 
   it('refuses a number of lists or probes that cannot be, by name', async () => {
@@ -155,6 +229,7 @@ describe('inverted lists', () => {
     expect(manifest.graphAbsent).toMatch(/inverted lists were asked for/);
     expect(manifest.search).toMatchObject({ kind: 'ivf', ef: null, probes: expect.any(Number) });
     const loaded = await loadGeneration(indexDir);
+    expect(loaded!.probes).toEqual({ all: manifest.search.probes, short: manifest.calibration.short });
     const { index } = await openIndex(loaded!.table, loaded!.graph, loaded!.probes);
     expect(index.kind).toBe('ivf+exact');
     const hits = newHits(5);
@@ -202,13 +277,13 @@ describe('inverted lists', () => {
     const truth = newHits(21);
     scan.search(vectors[liked], 21, truth);
     const exact = [...truth.rows].filter((row) => row !== liked);
-    const probed = found(new TwoTierIndex(table, scan, new InvertedIndex(scan, 32)));
+    const probed = found(new TwoTierIndex(table, scan, new InvertedIndex(scan, probing(32))));
     expect(probed).toHaveLength(20);
     expect(probed.filter((row) => exact.includes(row)).length).toBeGreaterThanOrEqual(17);
   });
 
   it('answer for a part of the rows while that is no deeper than they were calibrated for', () => {
-    const lists = new InvertedIndex(scan, 8);
+    const lists = new InvertedIndex(scan, probing(8));
     expect(lists.fits(500, 0)).toBe(true);
     expect(lists.fits(500, ROWS / 2)).toBe(true);
     expect(lists.fits(600, ROWS / 2 + 1000)).toBe(false);

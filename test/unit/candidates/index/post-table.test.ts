@@ -162,6 +162,11 @@ describe('PostTable', () => {
     expect(memoryLayout(12_500_000, lists).pages).toBeLessThanOrEqual(65_536);
     expect(largestCapacity(20_000_000, lists)).toBeGreaterThan(13_000_000);
     expect(() => memoryLayout(largestCapacity(20_000_000, lists), lists)).not.toThrow();
+    // Ten millions have room for the codes in the order of the lists, and for a tenth more of live posts.
+    const packed = largestCapacity(20_000_000, lists, true);
+    expect(packed).toBeGreaterThan(11_000_000);
+    expect(memoryLayout(packed, lists).lists?.codesAt).not.toBeNull();
+    expect(memoryLayout(packed + 1000, lists).lists?.codesAt).toBeNull();
   });
 
   it('shows a worker thread only complete rows while it appends, and lets it write nothing', async () => {

@@ -90,7 +90,21 @@ describe('concentration', () => {
         for (const kind of kinds) counted.add(kind);
         let same = 0;
         for (let i = 0; i < kinds.length; i++) for (let j = 0; j < i; j++) if (kinds[i] === kinds[j]) same++;
-        expect(counted.index).toBeCloseTo(same / ((kinds.length * (kinds.length - 1)) / 2), 12);
+        expect(counted.indexWith(null)).toBeCloseTo(same / ((kinds.length * (kinds.length - 1)) / 2), 12);
+      }),
+    );
+  });
+
+  it('of two counts together is that of all that both counted, whichever is asked', () => {
+    const kinds = fc.array(fc.constantFrom('a', 'b', 'c', 'd'), { maxLength: 30 });
+    fc.assert(
+      fc.property(kinds, kinds, (here, there) => {
+        const [one, other, all] = [new Concentration(), new Concentration(), new Concentration()];
+        for (const kind of here) one.add(kind);
+        for (const kind of there) other.add(kind);
+        all.addAll([...one.toJSON(), ...other.toJSON()]);
+        expect(one.indexWith(other)).toBeCloseTo(all.indexWith(null), 12);
+        expect(other.indexWith(one)).toBeCloseTo(all.indexWith(null), 12);
       }),
     );
   });
@@ -98,16 +112,16 @@ describe('concentration', () => {
   it('counts no more kinds than its limit', () => {
     const counted = new Concentration(2);
     for (const kind of ['a', 'b', 'c', 'c', 'c', 'a']) counted.add(kind);
-    expect(counted.index).toBeCloseTo(1 / 3, 12);
+    expect(counted.indexWith(null)).toBeCloseTo(1 / 3, 12);
   });
 });
 
 describe('recent median', () => {
   it('forgets what is old, and does not mind a value that waited', () => {
     const recent = new RecentMedian();
-    expect(recent.median).toBeNull();
+    expect(recent.medianWith(null)).toBeNull();
     for (let i = 0; i < 1000; i++) recent.add(50);
     for (let i = 0; i < 1000; i++) recent.add(i % 10 === 0 ? 900 : 2);
-    expect(recent.median).toBe(2);
+    expect(recent.medianWith(null)).toBe(2);
   });
 });

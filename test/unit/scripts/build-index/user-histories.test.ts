@@ -40,7 +40,9 @@ describe('UserHistories', () => {
           const row = Number(id.slice(1));
           return { id, authorId: names.authorId(row), topic: `t${row % 2}`, createdAt: 0 };
         });
-        expect(histories.history('u', names)).toEqual(historyFrom(newestFirst, posts));
+        const { entries, rows } = histories.history('u', names);
+        expect(entries).toEqual(historyFrom(newestFirst, posts));
+        expect(rows.map((row) => `p${row}`)).toEqual(entries.map(({ postId }) => postId));
       }),
       { numRuns: 100 },
     );
@@ -55,7 +57,7 @@ describe('UserHistories', () => {
         row,
       );
     }
-    const history = histories.history('u', names);
+    const history = histories.history('u', names).entries;
     expect(history).toHaveLength(HISTORY_LIMIT);
     expect(history[0]).toEqual({
       postId: 'p1499',
@@ -73,7 +75,7 @@ describe('UserHistories', () => {
       expect(atMs).toBe(NOW - (1500 - some.at(-1)!) * 600_000);
       if (i > 0) expect(atMs).toBeGreaterThan(groups[i - 1].atMs);
     });
-    expect(histories.history('nobody', names)).toEqual([]);
+    expect(histories.history('nobody', names)).toEqual({ entries: [], rows: [] });
     expect(histories.seen('nobody')).toEqual([]);
   });
 });

@@ -38,6 +38,7 @@ const replay: ReplayResult = {
   feeds: {
     feeds: 500,
     failed: 1,
+    repeated: 2,
     failures: { '503': 1 },
     degraded: { changes_late: 3 },
     posts: 10_000,
