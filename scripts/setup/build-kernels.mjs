@@ -1,6 +1,7 @@
 // Compiles the AssemblyScript kernels to the .wasm that is committed beside each: `node scripts/setup/build-kernels.mjs`.
 // Tests compile again and compare; nothing at run time needs the compiler.
 import { readFile, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 
@@ -24,13 +25,15 @@ export const DPP_KERNEL = {
   memory: ['--initialMemory', '4', '--maximumMemory', '1024'],
 };
 
-/** The compiled module as bytes. Throws with the compiler's messages. */
+/**
+ * The compiled module as bytes: the source and what it imports from its folder, without an extension (with it the
+ * compiler takes one file for two modules). Throws with the compiler's messages.
+ */
 export async function compileKernel({ source, memory }) {
-  const text = await readFile(source, 'utf8');
   let bytes;
   const { error, stderr } = await asc.main(
     [
-      'kernel.ts',
+      basename(source),
       '--outFile',
       'kernel.wasm',
       '--runtime',
@@ -49,7 +52,7 @@ export async function compileKernel({ source, memory }) {
       'threads',
     ],
     {
-      readFile: (name) => (name === 'kernel.ts' ? text : null),
+      readFile: (name) => readFile(join(dirname(source), name), 'utf8').catch(absent),
       writeFile: (name, contents) => {
         if (name === 'kernel.wasm') bytes = contents;
       },
@@ -58,6 +61,12 @@ export async function compileKernel({ source, memory }) {
   );
   if (error || !bytes) throw new Error(`${source} does not compile: ${error?.message} ${stderr}`);
   return Buffer.from(bytes);
+}
+
+/** The compiler asks for one name after another and takes null for a file that is not there. */
+function absent(error) {
+  if (error.code === 'ENOENT') return null;
+  throw error;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

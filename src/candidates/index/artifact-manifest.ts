@@ -28,6 +28,15 @@ const measuredSchema = settingSchema.extend({
   p99Ms: z.number().nonnegative(),
 });
 
+const shortSearchSchema = z.strictObject({
+  /** Neighbours that it is for, at most. */
+  k: z.number().int().positive(),
+  /** Lists that are read. */
+  probes: z.number().int().positive(),
+  /** Share of the true `k` nearest that it finds: the lower one of the readers' vectors and of the posts'. */
+  recall: z.number().min(0).max(1),
+});
+
 const calibrationSchema = z.strictObject({
   k: z.number().int().nonnegative(),
   targetRecall: z.number(),
@@ -36,15 +45,7 @@ const calibrationSchema = z.strictObject({
   queriesFrom: z.enum(['users', 'posts', 'none']),
   measured: z.array(measuredSchema),
   /** Searches for few neighbours by inverted lists, by rising k; none where another search serves. */
-  short: z
-    .array(
-      z.strictObject({
-        k: z.number().int().positive(),
-        probes: z.number().int().positive(),
-        recall: z.number().min(0).max(1),
-      }),
-    )
-    .default([]),
+  short: z.array(shortSearchSchema).default([]),
 });
 
 export const manifestSchema = z.strictObject({
@@ -94,4 +95,5 @@ export const manifestSchema = z.strictObject({
 export type Manifest = z.infer<typeof manifestSchema>;
 export type Calibration = z.infer<typeof calibrationSchema>;
 export type Measured = z.infer<typeof measuredSchema>;
+export type ShortSearch = z.infer<typeof shortSearchSchema>;
 export type SearchSetting = z.infer<typeof settingSchema>;

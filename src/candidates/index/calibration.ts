@@ -1,13 +1,13 @@
 // Measures the searches of a finished build on held-out user vectors and picks the cheapest that reaches the target.
-import type { Hits, VectorIndex } from '../../contracts.ts';
+import type { VectorIndex } from '../../contracts.ts';
 import { DIM } from '../../vocabulary.ts';
-import type { Calibration, Measured, SearchSetting } from './artifact-manifest.ts';
+import type { Calibration, Measured, SearchSetting, ShortSearch } from './artifact-manifest.ts';
 import type { HnswIndex } from './hnsw-index.ts';
 import type { InvertedIndex } from './inverted-index.ts';
+import { measureSearch, nearestRows } from './measured-search.ts';
 import { PlainScan } from './plain-scan.ts';
 import type { PostTable } from './post-table.ts';
-import { newHits } from './search-table.ts';
-import { calibrateShortSearches, type ShortSearch } from './short-searches.ts';
+import { calibrateShortSearches } from './short-searches.ts';
 
 /** ef as multiples of k; the first is the least that hnswlib accepts. */
 const EF_FACTORS = [1, 1.25, 1.5, 2, 3, 4];
@@ -64,18 +64,18 @@ export function calibrate(input: CalibrationInput): { calibration: Calibration; 
   }
   const measured: Measured[] = [measureScan(input.scan, new PlainScan(input.table), queries, k)];
   const { graph, lists } = input;
-  const truth = graph || lists ? queries.map((query) => rowsOf(input.scan, query, k)) : [];
+  const truth = graph || lists ? queries.map((query) => new Set(nearestRows(input.scan, query, k))) : [];
   if (graph) {
     for (const factor of EF_FACTORS) {
       const ef = Math.ceil(k * factor);
       graph.setEf(ef);
-      measured.push({ kind: 'hnsw', ef, probes: null, ...measure(graph, queries, k, truth) });
+      measured.push({ kind: 'hnsw', ef, probes: null, ...measureSearch(graph, queries, k, truth) });
     }
   }
   if (lists) {
     for (const probes of probeCounts(lists.lists)) {
       lists.setProbes({ all: probes, short: [] });
-      measured.push({ kind: 'ivf', ef: null, probes, ...measure(lists, queries, k, truth) });
+      measured.push({ kind: 'ivf', ef: null, probes, ...measureSearch(lists, queries, k, truth) });
     }
   }
   const { kind, ef, probes } = cheapest(measured, input.targetRecall, input.prefer);
@@ -143,43 +143,8 @@ function measureScan(
   k: number,
 ): Measured {
   const sample = queries.slice(0, ORACLE_QUERIES);
-  const truth = sample.map((query) => rowsOf(oracle, query, k));
-  const { recall } = measure(scan, sample, k, truth);
-  const { p50Ms, p99Ms } = measure(scan, queries, k, []);
+  const truth = sample.map((query) => new Set(nearestRows(oracle, query, k)));
+  const { recall } = measureSearch(scan, sample, k, truth);
+  const { p50Ms, p99Ms } = measureSearch(scan, queries, k, []);
   return { kind: 'exact', ef: null, probes: null, recall, p50Ms, p99Ms };
-}
-
-function measure(
-  index: VectorIndex,
-  queries: readonly Float32Array[],
-  k: number,
-  truth: readonly Set<number>[],
-) {
-  const hits: Hits = newHits(k);
-  const times: number[] = [];
-  let found = 0;
-  index.search(queries[0], k, hits);
-  for (let i = 0; i < queries.length; i++) {
-    const start = performance.now();
-    index.search(queries[i], k, hits);
-    times.push(performance.now() - start);
-    if (truth.length > 0) for (let j = 0; j < hits.size; j++) if (truth[i].has(hits.rows[j])) found++;
-  }
-  times.sort((a, b) => a - b);
-  const wanted = truth.reduce((sum, rows) => sum + rows.size, 0);
-  return {
-    recall: wanted === 0 ? 1 : found / wanted,
-    p50Ms: rounded(times[times.length >> 1]),
-    p99Ms: rounded(times[Math.floor((times.length - 1) * 0.99)]),
-  };
-}
-
-function rowsOf(index: VectorIndex, query: Float32Array, k: number): Set<number> {
-  const hits = newHits(k);
-  index.search(query, k, hits);
-  return new Set(hits.rows.subarray(0, hits.size));
-}
-
-function rounded(ms: number): number {
-  return Math.round(ms * 1000) / 1000;
 }

@@ -2,23 +2,15 @@
 // nearest 1000. Measured by the build once it has chosen how many the latter takes.
 import type { VectorIndex } from '../../contracts.ts';
 import { DIM } from '../../vocabulary.ts';
+import type { ShortSearch } from './artifact-manifest.ts';
 import type { InvertedIndex } from './inverted-index.ts';
-import { newHits } from './search-table.ts';
+import { measureSearch, nearestRows } from './measured-search.ts';
 
 /** Neighbours that are measured for: about what the `similar` source and an interest ask for, and one between. */
 const SHORT_KS = [32, 128, 512];
 /** Of the lists that a long search reads. */
 const SHARES = [1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4];
 const MAX_QUERIES = 60;
-
-export interface ShortSearch {
-  /** Neighbours that it is for, at most. */
-  k: number;
-  /** Lists that are read. */
-  probes: number;
-  /** Share of the true `k` nearest that it finds: the lower one of the readers' vectors and of the posts'. */
-  recall: number;
-}
 
 /** Lists that a search reads: `short`, by rising `k`, for the first that is enough; `all` beyond the last. */
 export interface ListProbes {
@@ -30,7 +22,7 @@ export interface ShortSearchInput {
   scan: VectorIndex;
   /** Left with another number of probes. */
   lists: InvertedIndex;
-  /** Vectors of readers, [64] each. */
+  /** Vectors of readers, [64] each; at least one. */
   readers: readonly Float32Array[];
   /** Of all base rows, [rows, 64]: a search by a post's own vector is measured apart. */
   vectors: Float32Array;
@@ -49,6 +41,8 @@ export function calibrateShortSearches(input: ShortSearchInput): ShortSearch[] {
   const { scan, lists, rows, vectors, most } = input;
   const needed = 1 - (1 - input.targetRecall) / 2;
   const ks = SHORT_KS.filter((k) => k < input.k);
+  const longest = ks.at(-1);
+  if (longest === undefined) return [];
   const count = Math.min(MAX_QUERIES, rows);
   const posts = Array.from({ length: count }, (_, i) => {
     const row = Math.floor((i * rows) / count);
@@ -56,14 +50,18 @@ export function calibrateShortSearches(input: ShortSearchInput): ShortSearch[] {
   });
   const groups = [input.readers.slice(0, MAX_QUERIES), posts].map((queries) => ({
     queries,
-    truth: queries.map((query) => nearest(scan, query, ks.at(-1) ?? 0)),
+    nearest: queries.map((query) => nearestRows(scan, query, longest)),
   }));
   const counts = [...new Set(SHARES.map((share) => Math.ceil(most * share)))].filter((one) => one < most);
   const measured: ShortSearch[] = [];
   for (const k of ks) {
+    const known = groups.map(({ queries, nearest }) => ({
+      queries,
+      truth: nearest.map((found) => new Set(found.subarray(0, k))),
+    }));
     for (const probes of counts) {
       lists.setProbes({ all: probes, short: [] });
-      const recalls = groups.map(({ queries, truth }) => meanRecall(lists, queries, truth, k));
+      const recalls = known.map(({ queries, truth }) => measureSearch(lists, queries, k, truth).recall);
       const recall = Math.min(...recalls);
       if (recall < needed) continue;
       measured.push({ k, probes, recall });
@@ -71,24 +69,4 @@ export function calibrateShortSearches(input: ShortSearchInput): ShortSearch[] {
     }
   }
   return measured;
-}
-
-function meanRecall(
-  lists: InvertedIndex,
-  queries: readonly Float32Array[],
-  truth: readonly Uint32Array[],
-  k: number,
-): number {
-  let found = 0;
-  for (const [i, query] of queries.entries()) {
-    const wanted = new Set(truth[i].subarray(0, k));
-    for (const row of nearest(lists, query, k)) if (wanted.has(row)) found++;
-  }
-  return queries.length === 0 ? 1 : found / (queries.length * k);
-}
-
-function nearest(index: VectorIndex, query: Float32Array, k: number): Uint32Array {
-  const hits = newHits(k);
-  if (k > 0) index.search(query, k, hits);
-  return hits.rows.subarray(0, hits.size);
 }
