@@ -1,14 +1,6 @@
 // Applies committed changes: to this replica's catalogue (posts, deletes, counters) and to the users' online state.
 // Idempotent: users and edges are read as they are now, histories merge by event time, counters add each change once.
-import type {
-  Change,
-  EngagementEvent,
-  EventStore,
-  HistoryEntry,
-  Post,
-  PostStore,
-  StateStore,
-} from './contracts.ts';
+import type { Change, EngagementEvent, HistoryEntry, Post, PostStore, StateStore } from './contracts.ts';
 import { type Deadline, deadlineIn } from './deadline.ts';
 import { FeedrankError } from './errors.ts';
 import { hash64 } from './hashing.ts';
@@ -40,7 +32,12 @@ export interface LiveTable {
 /** Reads of the SQL store as it is now. */
 export interface ApplierSource {
   getPosts: PostStore['getPosts'];
-  recentEvents: EventStore['recentEvents'];
+  /** The newest engagements of each user; those without any may be left out. */
+  recentEventsOf(
+    userIds: readonly string[],
+    limit: number,
+    deadline: Deadline,
+  ): Promise<Map<string, EngagementEvent[]>>;
   /** In the order of the ids; null where nothing is known of the user. */
   getUsers(ids: readonly string[], deadline: Deadline): Promise<(StoredUser | null)[]>;
   /** Newest like and un-like of each pair, unix ms; null = none. */
@@ -190,13 +187,14 @@ export class Applier {
       this.#unliked(all, deadline),
     ]);
     const postOf = new Map(ids.map((id, i) => [id, found[i]]));
+    // What an un-like takes out of a full history makes room for an older entry.
+    const older = await this.#storedHistories([...unliked.keys()], deadline);
     await Promise.all(
       [...byUser].map(async ([userId, events]) => {
         const dead = unliked.get(userId);
         const history = newestEntries(events, postOf, dead);
         for (const [postId, at] of dead ?? []) history.push(unlikeEntry(postId, at));
-        // What an un-like takes out of a full history makes room for an older entry.
-        if (dead) history.push(...(await this.#storedHistory(userId, deadline)));
+        history.push(...(older.get(userId) ?? []));
         await state.putState(userId, { history, seen: seenIn(events) }, deadline);
         // A failed vector is not a failed write: the next request computes it.
         if (history.length > 0) await embedder.refresh(userId).catch(() => {});
@@ -227,16 +225,21 @@ export class Applier {
     return unliked;
   }
 
-  async #storedHistory(userId: string, deadline: Deadline): Promise<HistoryEntry[]> {
+  async #storedHistories(users: string[], deadline: Deadline): Promise<Map<string, HistoryEntry[]>> {
     const { source } = this.#options;
-    const recent = await source.recentEvents(userId, HISTORY_LIMIT * 2, deadline);
-    const ids = [...new Set(recent.map((event) => event.postId))];
-    const found = await source.getPosts(ids, deadline);
-    const postOf = new Map(ids.map((id, i) => [id, found[i]]));
-    return historyFrom(
-      recent,
-      recent.map((event) => postOf.get(event.postId) ?? null),
-    );
+    const histories = new Map<string, HistoryEntry[]>();
+    for (let at = 0; at < users.length; at += USERS_PER_READ) {
+      const part = users.slice(at, at + USERS_PER_READ);
+      const recent = await source.recentEventsOf(part, HISTORY_LIMIT * 2, deadline);
+      const ids = [...new Set([...recent.values()].flat().map((event) => event.postId))];
+      const found = await source.getPosts(ids, deadline);
+      const postOf = new Map(ids.map((id, i) => [id, found[i]]));
+      for (const [userId, events] of recent) {
+        const posts = events.map(({ postId }) => postOf.get(postId) ?? null);
+        histories.set(userId, historyFrom(events, posts));
+      }
+    }
+    return histories;
   }
 
   #remember(event: EngagementEvent): void {

@@ -107,7 +107,7 @@ export class UserHydrator {
     let vector = state?.embedding ?? null;
     let kind: PackedUser['embeddingKind'] = 'stored';
     const hasHistory = (state?.history.length ?? 0) > 0;
-    const needed = vector === null && hasHistory;
+    const needed = hasHistory && (vector === null || state?.embeddingLags === true);
     // Without the store there is nowhere to read from, or to write to: the history at hand is all there is.
     const pending = isDown
       ? needed && state && embedder.compute(state.history)

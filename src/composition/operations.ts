@@ -72,6 +72,7 @@ export function tracedSql(sql: SqlStore): SqlStore {
       'eraseUser',
       'appendEvents',
       'recentEvents',
+      'recentEventsOf',
     ],
     linked: ['append'],
   });

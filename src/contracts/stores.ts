@@ -173,6 +173,8 @@ export interface UserState {
   version: number;
   /** Unit vector [64] of `towerVersion`, null when none was computed yet. */
   embedding: Float32Array | null;
+  /** True: the vector is of an older history. Whoever changed it runs another tower, or has yet to store the vector. */
+  embeddingLags?: boolean;
   /** Newest first, at most HISTORY_LIMIT, one entry per (post, type). */
   history: HistoryEntry[];
   /** hash64 pairs [lo, hi, …] of posts served or seen, newest last, at most SEEN_LIMIT posts, expired ones gone. */

@@ -44,12 +44,14 @@ const SQL_METHODS = {
   // What the applier reads of a batch of changes.
   getUsers: { lane: 'ingestion', retry: true },
   likesOf: { lane: 'ingestion', retry: true },
+  recentEventsOf: { lane: 'ingestion', retry: true },
 } satisfies Rules<PostStore & UserStore & EventStore & SqlChangeFeed & ServingLog & ApplierReads>;
 
 /** Reads of the SQL store beyond its ports; see applier.ts. */
 interface ApplierReads {
   getUsers: unknown;
   likesOf: unknown;
+  recentEventsOf: unknown;
 }
 
 export interface Policies {

@@ -88,6 +88,36 @@ export function stateStoreContract(options: (folder: string) => Partial<StateSto
       expect((await store.getState(userId, 'c', soon()))?.embedding).toBeNull();
     });
 
+    it('says of a vector that the history has changed since, until it is computed again', async () => {
+      const userId = unique('user');
+      const like = (postId: string) => ({
+        postId,
+        authorId: 'author',
+        topic: 1,
+        type: 'like' as const,
+        at: 1,
+        dwellMs: 0,
+      });
+      const lagging = async () =>
+        Promise.all(
+          ['a', 'b'].map(
+            async (tower) => (await store.getState(userId, tower, soon()))?.embeddingLags === true,
+          ),
+        );
+      const history = [like('first')];
+      await store.putState(userId, { history, embedding: { tower: 'a', vector: vectorOf(1) } }, soon());
+      await store.putState(userId, { embedding: { tower: 'b', vector: vectorOf(2) } }, soon());
+      expect(await lagging()).toEqual([false, false]);
+      await store.putState(userId, { history: [like('second')] }, soon());
+      expect(await lagging()).toEqual([true, true]);
+      await store.putState(userId, { embedding: { tower: 'a', vector: vectorOf(3) } }, soon());
+      expect(await lagging()).toEqual([false, true]);
+      // What is known already changes nothing.
+      const seen = { postIds: ['second'], atMs: Date.now() };
+      await store.putState(userId, { history: [like('second')], seen }, soon());
+      expect(await lagging()).toEqual([false, true]);
+    });
+
     it('keeps the vectors of two towers, so that the next is filled beside the one that serves', async () => {
       const userId = unique('user');
       for (const tower of ['a', 'b', 'a', 'c']) {

@@ -31,11 +31,16 @@ function sourceOf(events: readonly EngagementEvent[]): ApplierSource {
   return {
     getPosts: async (ids) =>
       ids.map((id): Post => ({ id, authorId: `author of ${id}`, createdAt: 1, topic: 't' })),
-    recentEvents: async (userId, limit) =>
-      events
-        .filter((one) => one.userId === userId && one.type !== 'impression')
-        .sort((a, b) => b.at - a.at)
-        .slice(0, limit),
+    recentEventsOf: async (userIds, limit) =>
+      new Map(
+        userIds.map((userId) => [
+          userId,
+          events
+            .filter((one) => one.userId === userId && one.type !== 'impression')
+            .sort((a, b) => b.at - a.at)
+            .slice(0, limit),
+        ]),
+      ),
     getUsers: async (ids) => ids.map(() => null),
     likesOf: async (pairs) =>
       pairs.map(({ userId, postId }) => ({

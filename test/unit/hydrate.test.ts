@@ -124,6 +124,29 @@ describe('UserHydrator', () => {
     );
   });
 
+  it('computes a vector that is older than the history again, and stores it', async () => {
+    const history = [historyFrom([like], [post])[0]];
+    const user = { id: 'lagging', createdAt: 1 };
+    await store.putState('lagging', { user, embedding: { tower: TOWER, vector: axis(5) } }, deadlineIn(5000));
+    await store.putState('lagging', { history }, deadlineIn(5000));
+    const { hydrator } = hydratorOf();
+    const first = await hydrator.hydrate('lagging', deadlineIn(5000));
+    const next = await hydrator.hydrate('lagging', deadlineIn(5000));
+    expect([first.packed.embeddingKind, next.packed.embeddingKind]).toEqual(['computed', 'stored']);
+    expect([first.packed.embedding, next.packed.embedding]).toEqual([axis(3), axis(3)]);
+    expect([...first.degraded, ...next.degraded]).toEqual([]);
+  });
+
+  it('serves the older vector where the new one is late', async () => {
+    const history = [historyFrom([like], [post])[0]];
+    const user = { id: 'slow', createdAt: 1 };
+    await store.putState('slow', { user, embedding: { tower: TOWER, vector: axis(5) } }, deadlineIn(5000));
+    await store.putState('slow', { history }, deadlineIn(5000));
+    const { hydrator } = hydratorOf({ embedUsers: () => new Promise(() => {}), embeddingWaitMs: 20 });
+    const { packed, degraded } = await hydrator.hydrate('slow', deadlineIn(5000));
+    expect([packed.embeddingKind, packed.embedding, degraded]).toEqual(['stored', axis(5), []]);
+  });
+
   it('does not look for an unknown user again until something about it is stored', async () => {
     const { hydrator, sqlReads } = hydratorOf();
     await hydrator.hydrate('ghost', deadlineIn(5000));

@@ -28,7 +28,7 @@ export interface SqlStore
     ChangeFeed,
     ServingLog,
     Pick<PostgresPosts, 'scanPosts'>,
-    Pick<PostgresEvents, 'scanEvents' | 'likesOf'>,
+    Pick<PostgresEvents, 'scanEvents' | 'likesOf' | 'recentEventsOf'>,
     Pick<PostgresUsers, 'getUsers' | 'followersAsOf'>,
     Pick<PostgresChanges, 'horizon'> {
   readonly kind: 'postgres' | 'pglite';
@@ -156,6 +156,7 @@ function assemble(
     scanPosition: (deadline) => readChanges.position(deadline),
     keepPartitions: (retentionDays, deadline) => keepPartitions(client, retentionDays, Date.now(), deadline),
     recentEvents: (userId, limit, deadline) => events.recentEvents(userId, limit, deadline),
+    recentEventsOf: (userIds, limit, deadline) => events.recentEventsOf(userIds, limit, deadline),
     scanUsers: (batchSize) => readEvents.scanUsers(batchSize),
     position: (deadline) => changes.position(deadline),
     read: (after, limit, deadline) => changes.read(after, limit, deadline),

@@ -21,7 +21,10 @@ import {
 import { type StateRecord, VERSIONS_A_MS } from './state-record.ts';
 import { checkKey, checkTime, isKey, isTime } from './storable.ts';
 
-/** Parts as stored: `h` history, `s` seen posts, `u` profile, `g` edges, `e<hash>` a tower's vector, the newest written last. */
+/**
+ * Parts as stored: `h` history, `s` seen posts, `u` profile, `g` edges, `e<hash>` a tower's vector. History and vectors in
+ * the order they changed in: a vector before the history was computed from an older one.
+ */
 export type StateFields = Map<string, Uint8Array>;
 
 /** A part's name is short in every record. */
@@ -47,9 +50,11 @@ export function readState(
 ): UserState | null {
   if (record === null || record.expiresAtMs <= nowMs) return null;
   const get = (field: string) => record.fields.get(field) ?? null;
+  const embedding = decodeEmbedding(get(embeddingField(tower)));
   return {
     version: record.version,
-    embedding: decodeEmbedding(get(embeddingField(tower))),
+    embedding,
+    ...(embedding && isBefore(embeddingField(tower), 'h', record.fields) ? { embeddingLags: true } : {}),
     history: (decodeHistory(get('h')) ?? []).filter((entry) => entry.type !== 'unlike'),
     seen: seenHashes(decodeSeen(seen), nowMs),
     user: decodeUser(get('u')),
@@ -57,18 +62,31 @@ export function readState(
   };
 }
 
+function isBefore(first: string, second: string, fields: StateFields): boolean {
+  for (const name of fields.keys()) {
+    if (name === first) return fields.has(second);
+    if (name === second) return false;
+  }
+  return false;
+}
+
 /** Applies a patch to the parts of one user. */
 export function applyPatch(patch: UserStatePatch, fields: StateFields, nowMs: number): void {
+  if (patch.history?.length || patch.forget?.length) {
+    const before = fields.get('h') ?? null;
+    const merged = mergeHistory(decodeHistory(before) ?? [], patch.history ?? [], patch.forget ?? []);
+    const after = encodeHistory(merged);
+    if (before === null || Buffer.compare(before, after) !== 0) {
+      fields.delete('h');
+      fields.set('h', after);
+    }
+  }
   const { embedding } = patch;
   if (embedding) {
     fields.delete(embeddingField(embedding.tower));
     fields.set(embeddingField(embedding.tower), encodeEmbedding(embedding.vector));
     const vectors = [...fields.keys()].filter((name) => name.startsWith(EMBEDDING_PREFIX));
     for (const name of vectors.slice(0, -TOWERS_KEPT)) fields.delete(name);
-  }
-  if (patch.history?.length || patch.forget?.length) {
-    const present = decodeHistory(fields.get('h') ?? null) ?? [];
-    fields.set('h', encodeHistory(mergeHistory(present, patch.history ?? [], patch.forget ?? [])));
   }
   if (patch.seen?.postIds.length) {
     const present = decodeSeen(fields.get(SEEN_FIELD) ?? null);
