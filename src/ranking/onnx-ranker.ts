@@ -27,6 +27,10 @@ const RUN_ROWS: Record<Provider, { least: number; most: number }> = {
 const RUN_MS = 0.5;
 /** Weight of the newest run in the running mean of its cost. */
 const COST_SMOOTHING = 0.1;
+/** A run that took this many times the mean says no more than that: the process was stopped, or the thread not run. */
+const COST_OUTLIER = 8;
+/** What is left of the expected cost after a refusal: an expectation that lets nothing run would never be corrected. */
+const COST_FADING = 0.9;
 
 export class OnnxRanker implements ServableRanker {
   readonly model: string;
@@ -134,6 +138,7 @@ export class OnnxRanker implements ServableRanker {
     const probabilities = new Float32Array(size * HEADS.length);
     const check = (left: number) => {
       if (steadyNow() + this.expectedMs(left) <= deadlineAtMs) return;
+      this.#msPerRow *= COST_FADING;
       throw new FeedrankError('timeout', `${this.model} would not rank ${size} posts within its time`);
     };
     const take = (from: number, _to: number, output: Float32Array) =>
@@ -181,5 +186,5 @@ export class OnnxRanker implements ServableRanker {
 }
 
 function learned(mean: number, newest: number): number {
-  return mean + COST_SMOOTHING * (newest - mean);
+  return mean + COST_SMOOTHING * (Math.min(newest, mean * COST_OUTLIER) - mean);
 }

@@ -1,12 +1,13 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FeatureEncoder } from '../../../src/features/feature-encoder.ts';
 import { compilePlan } from '../../../src/features/feature-schema.ts';
 import { loadModelArtifact } from '../../../src/features/model-artifact.ts';
 import { OnnxRanker } from '../../../src/ranking/onnx-ranker.ts';
 import { ValueModel } from '../../../src/ranking/value-model.ts';
+import { steadyNow } from '../../../src/steady-clock.ts';
 import { HEADS } from '../../../src/vocabulary.ts';
 import { NOW_MS, rowRange, testUser } from '../features/catalogue.ts';
 import { CANDIDATES, CATALOGUE, candidatesOf, inTime, QUERY } from './ranking-world.ts';
@@ -55,6 +56,24 @@ describe('onnx ranker', () => {
     for (let i = 1; i < ranked.size; i++) {
       expect(ranked.scores[i]).toBeLessThanOrEqual(ranked.scores[i - 1]);
     }
+  });
+
+  it('ranks again soon after its process was stopped for half a minute in the middle of a run', async () => {
+    const own = await open(await writeTinyModel(dir));
+    const now = performance.now.bind(performance);
+    let stoppedMs = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => now() + stoppedMs);
+    const asked = () => own.score(QUERY, CATALOGUE, CANDIDATES, steadyNow() + 200, VALUE);
+    const stopped = own.score(QUERY, CATALOGUE, CANDIDATES, steadyNow() + 60_000, VALUE);
+    // After its first look at the clock.
+    await Promise.resolve().then(() => {});
+    stoppedMs = 30_000;
+    await stopped;
+    let refused = 0;
+    while (refused < 1000 && (await asked().catch(() => null)) === null) refused++;
+    vi.restoreAllMocks();
+    await own.release();
+    expect(refused).toBeLessThan(50);
   });
 
   it('scores a candidate the same alone, in a small batch and in a large one', async () => {
