@@ -7,7 +7,7 @@ import type { RetrievalConfig } from './retrieval-config.ts';
 import { RowSet } from './row-set.ts';
 import { type AgeWindow, type CandidateSource, newHits, resetHits } from './source.ts';
 
-/** Below this share of rows inside the age window an exact scan of the window beats over-fetching (FACTS.md). */
+/** Below this share of rows inside the age window an exact scan of the window beats over-fetching. */
 const SCAN_BELOW_SHARE = 0.5;
 /**
  * An interest's search fetches its share of the quota times this, since the lists overlap: at 100,000 generated

@@ -11,7 +11,7 @@ import { checkHits } from './search-table.ts';
 import { MAX_HITS } from './table-layout.ts';
 import { checkVector } from './vector-codes.ts';
 
-/** Beyond this share of deleted base rows the graph would have to fetch too much: refused, scan instead (FACTS). */
+/** Beyond this share of deleted base rows the graph would have to fetch too much: refused, scan instead. */
 const MAX_DELETED_SHARE = 0.5;
 /** Seed of the graph's levels: the same posts give the same graph. */
 const LEVEL_SEED = 100;
