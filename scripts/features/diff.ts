@@ -108,13 +108,12 @@ async function compare(
   });
 }
 
-/** Whether something about this row was on its way while the request ran, or the answer said that it lacked the user. */
+/** Whether something about this row was on its way while the request ran. */
 async function movedMeanwhile(
   sample: FeatureSample,
   { table }: AsOfReplay,
   store: FeatureStore,
 ): Promise<(row: number) => boolean> {
-  if (sample.degraded.includes('user_state_unavailable')) return () => true;
   const late = await store.arrivedMeanwhile(sample.watermark, sample.at);
   if (late.some(({ userId }) => userId === sample.userId)) return () => true;
   const rows = late.map(({ postId }) => table.rowOfId(postId)).filter((row) => row >= 0);

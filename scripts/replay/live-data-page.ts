@@ -84,8 +84,7 @@ then, so a rebuild's differs a little by design.
 ## Features used and recomputed
 
 Posts of sampled requests recomputed from PostgreSQL as of each request's watermark (\`npm run features -- diff\`).
-Apart: posts about which an event was on its way while the request ran, so that the service may have had it or not, and
-requests whose answer said that the user's state could not be read (\`user_state_unavailable\`).
+Apart: posts about which an event was on its way while the request ran, so that the service may have had it or not.
 
 | | requests | posts | features that differ | apart: posts | of their numbers |
 |---|---|---|---|---|---|

@@ -54,25 +54,25 @@ export const rulesGatesSchema = z.strictObject({
   minEngagement: ratio(0.8),
 });
 
-/** Limits of a trial of an index: it holds the same posts, so little should move. */
-export const indexGatesSchema = z.strictObject({
-  /** Share of answers in which the search failed; three failures are needed at least. */
-  maxFailureShare: z.number().min(0).max(1).default(0.01),
-  /** Share of answers without a post, above the control's. */
-  maxLateShare: z.number().min(0).max(1).default(0.02),
-  /** Retrieval time, canary ÷ control. */
-  maxLatencyRatio: ratio(2),
-  /** Share of the serving index's candidates found too: two calibrated searches of recall .9 share .81 at least. */
-  minOverlap: z.number().min(0).max(1).default(0.7),
-  /** Stability index of the candidates' similarities: what is retrieved from the wrong place is far away. */
-  maxDrift: ratio(0.5),
-  maxAuthorConcentration: ratio(1.5),
-  maxOutOfNetworkChange: z.number().min(0).max(1).default(0.2),
-  minCoverage: ratio(0.5),
-  maxNegatives: ratio(2),
-  minEngagement: ratio(0.8),
-  maxMiscalibration: ratio(2),
-});
+/** Limits of a trial of an index: it holds the same posts, so little should move. Where they are a ranker's, they are its. */
+export const indexGatesSchema = gatesSchema
+  .pick({
+    maxFailureShare: true,
+    maxLatencyRatio: true,
+    maxDrift: true,
+    maxAuthorConcentration: true,
+    maxOutOfNetworkChange: true,
+    minCoverage: true,
+    maxNegatives: true,
+    minEngagement: true,
+    maxMiscalibration: true,
+  })
+  .extend({
+    /** Share of answers without a post, above the control's. */
+    maxLateShare: z.number().min(0).max(1).default(0.02),
+    /** Share of the serving index's candidates found too: two calibrated searches of recall .9 share .81 at least. */
+    minOverlap: z.number().min(0).max(1).default(0.7),
+  });
 
 export const scheduleSchema = z.strictObject({
   /** Share of feeds that are scored by the trial too while it is in shadow. */
